@@ -1,0 +1,126 @@
+"""What a local runtime must do so that the engine can run it: the seam between scheduling and arithmetic.
+
+The engine (admission, fairness, cancellation, deadlines, the process it lives in) is written once; each
+runtime (OpenVINO, ONNX Runtime, torch) implements ``Runtime`` and nothing else. Everything here is called
+from one thread of the engine's process, never concurrently.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from tt_compute.types import Capabilities, GenerateRequest, TokenLogprob
+
+__all__ = ["LoadRequest", "Loaded", "Prompt", "RowParams", "RowStep", "Runtime"]
+
+
+class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a runtime needs to load a model; travels to the engine's process as msgpack."""
+
+    runtime: str
+    """``module:Class`` of the runtime, imported in the engine's process only."""
+    model_path: str
+    device: str
+    threads: int | None
+    max_rows: int
+    """Most rows the engine will ever have admitted at once."""
+    memory_bytes: int | None
+    max_context_tokens: int | None
+    """The profile's limit; the runtime's own may be lower."""
+    chat_template: str | None
+    options: dict[str, object] = {}
+    """The backend's own, already validated."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What was loaded."""
+
+    max_context_tokens: int
+    capabilities: Capabilities
+    load_s: float
+    versions: dict[str, str] = {}
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked and tokenised prompt."""
+
+    token_ids: tuple[int, ...]
+    max_tokens: int
+    """Most completion tokens of a row: the request's limit, or what the context leaves."""
+
+
+class RowParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How one row is sampled; every value is set."""
+
+    max_tokens: int
+    seed: int
+    temperature: float
+    top_p: float
+    top_k: int | None
+    stop: tuple[str, ...]
+    logprobs: int
+    presence_penalty: float
+    frequency_penalty: float
+    json_schema: str | None
+    """The schema as JSON text."""
+
+
+class RowStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one engine step did to one row."""
+
+    row: int
+    text: str = ""
+    """New text, stop strings cut off, unfinished characters held back."""
+    tokens: int = 0
+    """Completion tokens made in this step, those of held-back text included."""
+    cached_tokens: int = 0
+    """Prompt tokens that were not prefilled because another row had done so; reported once."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish: str | None = None
+    """``stop`` or ``length`` when the runtime ended the row, ``oom`` when it ran out of memory."""
+
+
+class Runtime(Protocol):
+    """A loaded model. Rows are numbered by the engine; a number is never used again."""
+
+    def load(self, request: LoadRequest) -> Loaded:
+        """Load the model.
+
+        Raises:
+            ModelLoadError: Damaged, of an unknown architecture, or refused by the device.
+        """
+        ...
+
+    def prepare(self, request: GenerateRequest) -> Prompt:
+        """Check everything about the request and tokenise it; must not disturb running rows.
+
+        Raises:
+            InvalidRequestError: Empty or unencodable prompt, a value out of range, an invalid schema.
+            ContextLengthError: Prompt and ``max_tokens`` exceed the context.
+            UnsupportedError: More logprobs than the runtime gives, and the like.
+        """
+        ...
+
+    def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
+        """Start a row; its prefill happens in the next steps."""
+        ...
+
+    def cancel(self, row: int) -> None:
+        """Free a row at the next step. Unknown or ended rows are ignored; no further ``RowStep`` comes."""
+        ...
+
+    def step(self) -> list[RowStep]:
+        """Run one step of the batch.
+
+        Raises:
+            Exception: The batch is lost; the engine fails every row and calls ``reset``.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Drop all rows and whatever a failed step left behind; the model is usable again after it."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,142 @@
+"""The protocols: what a backend is. A backend satisfies them by shape and needs no base class.
+
+``Backend`` and ``Generation`` are what every backend has. The others are optional abilities, found by
+``isinstance``: a method that exists always works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from tt_compute.types import (
+    BackendEnv,
+    DeploymentSpec,
+    Event,
+    GenerateRequest,
+    Message,
+    ModelInfo,
+    Probe,
+)
+
+__all__ = [
+    "Backend",
+    "Embedder",
+    "Generation",
+    "LikelihoodScorer",
+    "ProcessScorer",
+    "Scorer",
+]
+
+
+@runtime_checkable
+class Generation(Protocol):
+    """A live prompt: samples are drawn from it as needed, any one can be stopped mid-flight.
+
+    One consumer iterates; ``draw`` and ``cancel`` are called from its event loop. The iterator stops
+    when nothing is live or queued; a later ``draw`` makes it iterable again. It raises only when the
+    whole generation is lost.
+    """
+
+    def draw(self, n: int = 1) -> range:
+        """Ask for ``n`` more samples and return their indices; queues, never waits.
+
+        Raises:
+            GenerationClosed: The scope was left.
+        """
+        ...
+
+    def cancel(self, index: int | None = None) -> None:
+        """Ask to stop one sample, or all of them. Idempotent, never blocks, never raises.
+
+        The index still ends with its event: one that was complete before the cancel took effect keeps
+        its own finish reason, one never started is an empty ``Sample`` with 0 output tokens.
+        """
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+
+class Backend(Protocol):
+    """Code that can run a model somewhere. It does one attempt and reports tokens and time.
+
+    Retry, limits, deadlines across attempts, cost and fan-out are the dispatcher's. A backend is found
+    by its entry point in the group ``tt_compute.backends`` and needs no base class.
+    """
+
+    name: ClassVar[str]
+    api_version: ClassVar[int]
+    Options: ClassVar[type[Any]]
+    """msgspec struct of the deployment's ``options:``; unknown keys are refused with file and line."""
+
+    @classmethod
+    def probe(cls) -> Probe:
+        """Tell whether the backend could run here, without importing its library."""
+        ...
+
+    @classmethod
+    async def create(cls, spec: DeploymentSpec, env: BackendEnv) -> Self:
+        """Make the backend ready to open requests; weights load at the first ``open``."""
+        ...
+
+    async def models(self) -> Sequence[ModelInfo]: ...
+
+    def open(self, request: GenerateRequest) -> AbstractAsyncContextManager[Generation]:
+        """Check all that can be checked and hold the prompt ready; draws nothing.
+
+        Leaving the scope cancels everything, waits at most one engine step and frees everything.
+
+        Raises:
+            InvalidRequestError: Too long, empty, out of range, invalid schema.
+            UnsupportedError: The request needs an ability that this backend lacks.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Free everything; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Optional ability: one score per completion, higher is better."""
+
+    async def score(
+        self, messages: Sequence[Message], texts: Sequence[str], *, deadline: float | None = None
+    ) -> Sequence[float]: ...
+
+
+@runtime_checkable
+class ProcessScorer(Protocol):
+    """Optional ability: one score per reasoning step of each completion."""
+
+    async def score_steps(
+        self,
+        messages: Sequence[Message],
+        steps: Sequence[Sequence[str]],
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Sequence[float]]: ...
+
+
+@runtime_checkable
+class LikelihoodScorer(Protocol):
+    """Optional ability: natural-log likelihood of each continuation of the messages."""
+
+    async def loglikelihood(
+        self,
+        messages: Sequence[Message],
+        continuations: Sequence[str],
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[float]: ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Optional ability: one vector per text."""
+
+    async def embed(
+        self, texts: Sequence[str], *, deadline: float | None = None
+    ) -> Sequence[Sequence[float]]: ...

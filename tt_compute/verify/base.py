@@ -1,0 +1,74 @@
+"""Answers, how they are found in a text, and what a verifier is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from tt_compute.profiles.schema import TaskKind
+from tt_compute.types import Message
+
+__all__ = ["Answer", "Judgement", "Task", "Verifier", "VerifierCallable"]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer found in a sample."""
+
+    text: str
+    """As it is shown to the user."""
+    key: str
+    """Canonical form: equal keys are equal answers; unequal keys may still be equivalent."""
+    explicit: bool
+    """Found behind a mark (boxed, "the answer is"), not guessed from the last number."""
+
+
+class Task(Protocol):
+    """A kind of task: how an answer is found and when two answers are the same one."""
+
+    @property
+    def kind(self) -> TaskKind: ...
+
+    def extract(self, text: str, *, truncated: bool) -> Answer | None:
+        """The answer in ``text``; None abstains.
+
+        Args:
+            text: A sample's whole text.
+            truncated: The sample was cut (``length``, cancelled, deadline): only an explicit answer
+                counts then.
+        """
+        ...
+
+    async def equivalent(self, first: Answer, second: Answer) -> bool:
+        """Whether both are the same answer; symmetric."""
+        ...
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verifier says of one sample."""
+
+    score: float
+    """Higher is better; 1.0 is accepted, 0.0 refused, for verifiers that accept or refuse."""
+    tokens: int = 0
+    """Tokens that judging took, when a model judged."""
+
+
+class Verifier(Protocol):
+    """Judges a sample. It raises ``VerifierError`` when it cannot; it never guesses."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def accepts_at(self) -> float:
+        """The score from which on a sample is good enough to end the run."""
+        ...
+
+    async def judge(
+        self, messages: Sequence[Message], text: str, answer: Answer | None
+    ) -> Judgement: ...
+
+
+VerifierCallable = Callable[[str, str], float | bool | Awaitable[float | bool]]
+"""A user's own: (prompt, text) -> score or verdict; a plain function runs in a worker thread."""
