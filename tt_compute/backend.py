@@ -27,6 +27,7 @@ __all__ = [
     "LikelihoodScorer",
     "ProcessScorer",
     "Scorer",
+    "Warmable",
 ]
 
 
@@ -36,7 +37,8 @@ class Generation(Protocol):
 
     One consumer iterates; ``draw`` and ``cancel`` are called from its event loop. The iterator stops
     when nothing is live or queued; a later ``draw`` makes it iterable again. It raises only when the
-    whole generation is lost.
+    whole generation is lost. After its scope was left, iteration gives the events of the samples that
+    the exit ended, then stops.
     """
 
     def draw(self, n: int = 1) -> range:
@@ -95,6 +97,20 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Free everything; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """Optional ability: load the weights before the first request."""
+
+    async def warm(self) -> None:
+        """Load now.
+
+        Raises:
+            ModelNotFound: No source could deliver the weights.
+            ModelLoadError: They cannot be loaded.
+        """
         ...
 
 

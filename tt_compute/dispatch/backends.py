@@ -1,0 +1,52 @@
+"""The backends of one client: each deployment's is made at first use and closed once."""
+
+from __future__ import annotations
+
+import anyio
+
+from tt_compute.backend import Backend
+from tt_compute.registry import Registry, parse_options
+from tt_compute.types import BackendEnv, DeploymentSpec
+
+__all__ = ["BackendPool"]
+
+
+class BackendPool:
+    """Makes backends on demand; two requests that want the same one make it once.
+
+    Args:
+        registry: Where backends are found by name.
+        env: What the core lends to every backend.
+    """
+
+    def __init__(self, registry: Registry, env: BackendEnv) -> None:
+        self._registry = registry
+        self._env = env
+        self._backends: dict[str, Backend] = {}
+        self._lock = anyio.Lock()
+
+    async def get(self, spec: DeploymentSpec) -> Backend:
+        """The backend of ``spec``, made now if need be.
+
+        Raises:
+            BackendUnavailable: Its library is missing or too old.
+            ConfigError: ``options`` hold what the backend does not know.
+        """
+        backend = self._backends.get(spec.id)
+        if backend is not None:
+            return backend
+        async with self._lock:
+            backend = self._backends.get(spec.id)
+            if backend is None:
+                kind = self._registry.load(spec.backend)
+                parse_options(kind, spec)
+                backend = await kind.create(spec, self._env)
+                self._backends[spec.id] = backend
+        return backend
+
+    async def aclose(self) -> None:
+        """Close every backend that was made; may be called twice."""
+        with anyio.CancelScope(shield=True):
+            while self._backends:
+                _, backend = self._backends.popitem()
+                await backend.aclose()

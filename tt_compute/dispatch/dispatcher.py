@@ -1,0 +1,147 @@
+"""The one place that sends work to backends: opens prompts, guards the deadline, books every sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+
+from tt_compute.backend import Generation, Warmable
+from tt_compute.dispatch.backends import BackendPool
+from tt_compute.dispatch.ledger import Ledger
+from tt_compute.errors import DeadlineExceeded
+from tt_compute.types import Clock, Delta, DeploymentSpec, Event, GenerateRequest
+
+__all__ = ["Dispatcher"]
+
+DEADLINE_GRACE_S = 1.0
+"""How long past the deadline a backend may take to end its samples by itself, as the protocol asks.
+
+One engine step is far shorter; this catches a backend that does not keep the deadline at all.
+"""
+DRAIN_S = 1.0
+"""Longest wait for events that are already there; a guard against a backend that never ends."""
+
+
+class Dispatcher:
+    """Sends requests to deployments.
+
+    Args:
+        backends: Where backends come from.
+        clock: The clock that deadlines are on.
+    """
+
+    def __init__(self, backends: BackendPool, clock: Clock) -> None:
+        self._backends = backends
+        self._clock = clock
+
+    @asynccontextmanager
+    async def open(
+        self, spec: DeploymentSpec, request: GenerateRequest, ledger: Ledger
+    ) -> AsyncGenerator[Generation, None]:
+        """Open a prompt at a deployment; every sample drawn from it is booked in ``ledger``.
+
+        Raises:
+            BackendError: The backend could not be made or the prompt not be opened.
+            UsageError: The backend refused the request.
+            DeadlineExceeded: The deadline passed before the prompt was open.
+        """
+        booked: _BookedGeneration | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                generation = await self._enter(stack, spec, request)
+                booked = _BookedGeneration(generation, spec, request, ledger, self._clock)
+                yield booked
+        finally:
+            if booked is not None:
+                await booked.drain()
+
+    async def warm(self, spec: DeploymentSpec) -> None:
+        """Make the deployment's backend and, where it has weights to load, load them now.
+
+        Raises:
+            BackendError: The backend could not be made ready.
+        """
+        backend = await self._backends.get(spec)
+        if isinstance(backend, Warmable):
+            await backend.warm()
+
+    async def _enter(
+        self, stack: AsyncExitStack, spec: DeploymentSpec, request: GenerateRequest
+    ) -> Generation:
+        left_s = math.inf if request.deadline is None else request.deadline - self._clock.now()
+        with anyio.move_on_after(left_s):
+            backend = await self._backends.get(spec)
+            return await stack.enter_async_context(backend.open(request))
+        raise DeadlineExceeded(
+            f"the deadline passed before {spec.id} had the prompt open",
+            hint="a model that is not loaded yet takes its load time first; allow more, or warm it",
+        )
+
+
+class _BookedGeneration:
+    """A generation whose every ended sample is entered in the ledger."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        spec: DeploymentSpec,
+        request: GenerateRequest,
+        ledger: Ledger,
+        clock: Clock,
+    ) -> None:
+        self._generation = generation
+        self._spec = spec
+        self._deadline = request.deadline
+        self._ledger = ledger
+        self._clock = clock
+        self._drawn_at: dict[int, float] = {}
+        self._events: AsyncIterator[Event] | None = None
+
+    def draw(self, n: int = 1) -> range:
+        indices = self._generation.draw(n)
+        now = self._clock.now()
+        self._drawn_at.update(dict.fromkeys(indices, now))
+        return indices
+
+    def cancel(self, index: int | None = None) -> None:
+        self._generation.cancel(index)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._events is None:
+            self._events = aiter(self._generation)
+        event = await self._next(self._events)
+        if event is None:
+            # The backend's iterator is spent; the next draw makes a new one.
+            self._events = None
+            raise StopAsyncIteration
+        self._book(event)
+        return event
+
+    async def drain(self) -> None:
+        """Book what ended while the scope was left, so that no cancelled token goes uncounted."""
+        with anyio.move_on_after(DRAIN_S, shield=True):
+            if self._drawn_at:
+                async for event in self._generation:
+                    self._book(event)
+
+    def _book(self, event: Event) -> None:
+        if not isinstance(event, Delta):
+            drawn_at = self._drawn_at.pop(event.index)
+            self._ledger.book(self._spec, event, drawn_at=drawn_at)
+
+    async def _next(self, events: AsyncIterator[Event]) -> Event | None:
+        if self._deadline is None:
+            return await anext(events, None)
+        patience_s = max(0.0, self._deadline - self._clock.now()) + DEADLINE_GRACE_S
+        with anyio.move_on_after(patience_s):
+            return await anext(events, None)
+        raise DeadlineExceeded(
+            f"{self._spec.id} did not end its samples at the deadline",
+            hint="the backend does not keep the deadline of the protocol; report it to its authors",
+        )

@@ -1,0 +1,114 @@
+"""What a run took: every token and attempt of every sample, however it ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.results import Attempt
+from tt_compute.types import Failed, Sample, Usage
+
+__all__ = ["Ledger"]
+
+_TOKENS_PER_MTOK = 1e6
+_SECONDS_PER_HOUR = 3600.0
+
+
+class Ledger:
+    """The account of one run. Cancelled and failed samples are booked like any other.
+
+    Args:
+        started: When the caller asked, on the clock that also stamps the draws.
+    """
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self.samples_finished = 0
+        self.samples_cancelled = 0
+        self.samples_failed = 0
+        self.cancelled_tokens = 0
+        self.first_token_s: float | None = None
+        self.attempts: list[Attempt] = []
+        self._usage: dict[str, Usage] = {}
+        self._specs: dict[str, DeploymentSpec] = {}
+
+    @property
+    def samples_drawn(self) -> int:
+        return self.samples_finished + self.samples_cancelled + self.samples_failed
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens over all deployments."""
+        return sum(self._usage.values(), Usage())
+
+    def book(self, spec: DeploymentSpec, event: Sample | Failed, *, drawn_at: float) -> None:
+        """Enter one ended sample.
+
+        Args:
+            spec: Where it was drawn.
+            event: How it ended.
+            drawn_at: When ``draw`` asked for it.
+        """
+        self._specs[spec.id] = spec
+        self._usage[spec.id] = self._usage.get(spec.id, Usage()) + event.usage
+        if isinstance(event, Failed):
+            self._book_failed(spec, event)
+        else:
+            self._book_sample(spec, event, drawn_at)
+
+    def cost_usd(self, elapsed_s: float) -> float | None:
+        """USD of all attempts; None as soon as one price that is needed is unknown."""
+        total = 0.0
+        for deployment, usage in self._usage.items():
+            cost = _cost_usd(self._specs[deployment], usage, elapsed_s)
+            if cost is None:
+                return None
+            total += cost
+        return total
+
+    def _book_failed(self, spec: DeploymentSpec, event: Failed) -> None:
+        self.samples_failed += 1
+        self.cancelled_tokens += event.usage.output_tokens
+        self.attempts.append(
+            Attempt(deployment=spec.id, outcome="failed", status=type(event.error).__name__)
+        )
+
+    def _book_sample(self, spec: DeploymentSpec, event: Sample, drawn_at: float) -> None:
+        outcome: Literal["ok", "cancelled", "deadline"] = "ok"
+        if event.finish_reason == "cancelled" or event.finish_reason == "deadline":  # noqa: PLR1714 - only == narrows the type
+            outcome = event.finish_reason
+            self.samples_cancelled += 1
+            self.cancelled_tokens += event.usage.output_tokens
+        else:
+            self.samples_finished += 1
+        self.attempts.append(
+            Attempt(deployment=spec.id, outcome=outcome, latency_s=event.timing.total_s)
+        )
+        if event.timing.first_token_s is not None:
+            first = drawn_at - self._started + event.timing.first_token_s
+            if self.first_token_s is None or first < self.first_token_s:
+                self.first_token_s = first
+
+
+def _cost_usd(spec: DeploymentSpec, usage: Usage, elapsed_s: float) -> float | None:
+    price = spec.deployment.price
+    if price.usd_per_mtok is None:
+        hourly = price.usd_per_hour.value
+        return None if hourly is None else hourly * elapsed_s / _SECONDS_PER_HOUR
+    per_mtok = price.usd_per_mtok
+    cached_price = per_mtok.cached_input.value
+    if cached_price is None:
+        cached_price = per_mtok.input.value
+    lines = (
+        (usage.input_tokens - usage.cached_tokens, per_mtok.input.value),
+        (usage.cached_tokens, cached_price),
+        (usage.output_tokens, per_mtok.output.value),
+    )
+    total = 0.0
+    for tokens, usd in lines:
+        if tokens == 0:
+            continue
+        if usd is None:
+            return None
+        total += tokens * usd / _TOKENS_PER_MTOK
+    return total

@@ -1,0 +1,254 @@
+"""One run of a chosen plan: from an open prompt through the strategy to a result with its receipt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tt_compute.dispatch.dispatcher import Dispatcher
+from tt_compute.dispatch.ledger import Ledger
+from tt_compute.errors import DeadlineExceeded
+from tt_compute.planning.types import Candidate, Plan
+from tt_compute.results import (
+    Progress,
+    Receipt,
+    Result,
+    Revision,
+    SampleRecord,
+    StopReason,
+    TextDelta,
+)
+from tt_compute.strategies.base import Ended, Outcome, Run, Strategy
+from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest
+from tt_compute.verify.base import Task, Verifier
+
+__all__ = ["Execution", "Job", "StreamEvent"]
+
+StreamEvent = TextDelta | Revision | Progress
+Confidence = Callable[[Outcome], float | None]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a run needs, decided before it starts."""
+
+    id: str
+    plan: Plan
+    chosen: Candidate
+    spec: DeploymentSpec
+    strategy: Strategy
+    request: GenerateRequest
+    task: Task
+    verifier: Verifier | None
+    seed: int
+    started: float
+    """When the caller asked, on the client's clock."""
+    confidence: Confidence
+    warnings: tuple[str, ...] = ()
+
+
+class Execution:
+    """Runs a job and keeps what is known of it at any moment.
+
+    Args:
+        job: What to run.
+        dispatcher: Where prompts are opened.
+        clock: The clock of the job's ``started`` and deadline.
+        emit: Told of every event while it happens; must not block. None = nobody looks.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        emit: Callable[[StreamEvent], None] | None = None,
+    ) -> None:
+        self._job = job
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._ledger = Ledger(job.started)
+        self._watch = _Watch(job, emit)
+        self._cancel: Callable[[], None] | None = None
+        self._interrupted = False
+        self.outcome: Outcome | None = None
+
+    async def run(self) -> Result:
+        """Run to the end.
+
+        Raises:
+            DeadlineExceeded: The deadline passed before there was any answer.
+            BackendError: Every sample failed.
+        """
+        job = self._job
+        async with self._dispatcher.open(job.spec, job.request, self._ledger) as generation:
+            self._cancel = generation.cancel
+            self.outcome = await job.strategy.run(
+                Run(
+                    generation=generation,
+                    messages=job.request.messages,
+                    task=job.task,
+                    max_samples=job.chosen.max_samples,
+                    wave=job.chosen.wave,
+                    stop_rule=job.chosen.stop_rule,
+                    verifier=job.verifier,
+                    rng=random.Random(job.seed),  # noqa: S311 - breaks ties, guards nothing
+                    observer=self._watch,
+                    deadline_passed=self._out_of_time,
+                )
+            )
+        late = self.outcome.stop_reason == "deadline" and not self._interrupted
+        if late and self.outcome.winner is None:
+            raise DeadlineExceeded(
+                f"no sample was complete within {job.plan.objective.max_latency_s} s",
+                hint="allow more latency, or ask for fewer tokens",
+            )
+        self._watch.show_final(self.outcome.text)
+        return self.result()
+
+    def interrupt(self) -> bool:
+        """End the run as soon as possible with the best answer so far.
+
+        Returns:
+            Whether the run ends by itself; False while the prompt is not open, where only
+            cancelling the task helps.
+        """
+        self._interrupted = True
+        if self._cancel is None:
+            return False
+        self._cancel()
+        return True
+
+    def result(self) -> Result:
+        """The result, of what is known by now when the run has not ended."""
+        job, outcome = self._job, self.outcome
+        warnings = job.warnings if outcome is None else (*job.warnings, *outcome.warnings)
+        answer = None if outcome is None or outcome.answer is None else outcome.answer.text
+        if outcome is not None and answer is None:
+            warnings = (*warnings, "no sample held an answer that could be extracted")
+        return Result(
+            id=job.id,
+            answer=answer,
+            text="" if outcome is None else outcome.text,
+            confidence=None if outcome is None or answer is None else job.confidence(outcome),
+            task=job.plan.task,
+            plan=job.plan,
+            samples=self._watch.records(),
+            receipt=self._receipt(),
+            warnings=warnings,
+        )
+
+    def _out_of_time(self) -> bool:
+        deadline = self._job.request.deadline
+        return self._interrupted or (deadline is not None and self._clock.now() >= deadline)
+
+    def _stop_reason(self) -> StopReason:
+        if self._interrupted:
+            return "interrupted"
+        return "failed" if self.outcome is None else self.outcome.stop_reason
+
+    def _receipt(self) -> Receipt:
+        ledger, outcome = self._ledger, self.outcome
+        usage = ledger.usage
+        elapsed_s = self._clock.now() - self._job.started
+        return Receipt(
+            samples_drawn=ledger.samples_drawn,
+            samples_finished=ledger.samples_finished,
+            samples_cancelled=ledger.samples_cancelled,
+            samples_failed=ledger.samples_failed,
+            stop_reason=self._stop_reason(),
+            stop_posterior=None if outcome is None else outcome.stop_posterior,
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+            cancelled_tokens=ledger.cancelled_tokens,
+            verifier_tokens=0 if outcome is None else outcome.verifier_tokens,
+            cost_usd=ledger.cost_usd(elapsed_s),
+            energy_j=None,
+            latency_s=elapsed_s,
+            first_token_s=ledger.first_token_s,
+            seed=self._job.seed,
+            attempts=tuple(ledger.attempts),
+            predicted=self._job.chosen.predicted,
+        )
+
+
+class _Watch:
+    """The strategy's observer: keeps the records and tells whoever looks on."""
+
+    def __init__(self, job: Job, emit: Callable[[StreamEvent], None] | None) -> None:
+        self._job = job
+        self._emit = emit
+        self._drawn = 0
+        self._ended: dict[int, SampleRecord] = {}
+        self._votes: tuple[tuple[str, int], ...] = ()
+        self._posterior: float | None = None
+        self._stopped: tuple[int, ...] = ()
+        self._shown = ""
+
+    def records(self) -> tuple[SampleRecord, ...]:
+        return tuple(self._ended[index] for index in sorted(self._ended))
+
+    def on_delta(self, delta: Delta) -> None:
+        if self._emit is not None and delta.text:
+            self._shown += delta.text
+            self._emit(TextDelta(text=delta.text))
+
+    def on_drawn(self, indices: range) -> None:
+        self._drawn += len(indices)
+        self._progress()
+
+    def on_ended(self, ended: Ended) -> None:
+        self._ended[ended.index] = _record(ended, self._job.spec.id)
+        self._progress()
+
+    def on_votes(self, votes: Sequence[tuple[str, int]], posterior: float | None) -> None:
+        self._votes = tuple(votes)
+        self._posterior = posterior
+        self._progress()
+
+    def on_stopping(self, indices: Sequence[int]) -> None:
+        self._stopped = (*self._stopped, *indices)
+        self._progress()
+
+    def show_final(self, text: str) -> None:
+        """Make the text that was shown equal to the answer's."""
+        if self._emit is None or text == self._shown:
+            return
+        if text.startswith(self._shown):
+            self._emit(TextDelta(text=text[len(self._shown) :]))
+        else:
+            self._emit(Revision(text=text))
+        self._shown = text
+
+    def _progress(self) -> None:
+        if self._emit is None:
+            return
+        self._emit(
+            Progress(
+                plan=self._job.chosen,
+                drawn=self._drawn,
+                live=self._drawn - len(self._ended),
+                finished=tuple(self._ended.values()),
+                votes=self._votes,
+                posterior=self._posterior,
+                stopped=self._stopped,
+            )
+        )
+
+
+def _record(ended: Ended, deployment: str) -> SampleRecord:
+    event = ended.event
+    sample = None if isinstance(event, Failed) else event
+    return SampleRecord(
+        index=event.index,
+        deployment=deployment,
+        answer=None if ended.answer is None else ended.answer.text,
+        text=event.text,
+        finish_reason=None if sample is None else sample.finish_reason,
+        output_tokens=event.usage.output_tokens,
+        mean_logprob=None if sample is None else sample.mean_logprob,
+        score=ended.score,
+    )

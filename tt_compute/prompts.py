@@ -1,0 +1,60 @@
+"""From what a caller passes as a prompt to checked messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tt_compute.errors import InvalidRequestError
+from tt_compute.types import Message
+
+__all__ = ["Prompt", "estimate_tokens", "to_messages"]
+
+Prompt = str | Sequence[Message | Mapping[str, object]]
+"""A string, or messages as ``Message`` or as mappings with ``role`` and ``content``."""
+
+_CHARACTERS_PER_TOKEN = 3.5
+"""English text under byte-pair vocabularies of 32k to 256k entries; only plans rest on it."""
+_TOKENS_PER_MESSAGE = 8
+"""Role marks and separators of the usual chat templates."""
+
+
+def to_messages(prompt: Prompt, *, system: str | None = None) -> tuple[Message, ...]:
+    """Check a prompt and give it as messages.
+
+    Args:
+        prompt: What to ask.
+        system: A system prompt to put before it.
+
+    Raises:
+        InvalidRequestError: The prompt is empty or not of the form above, or has a system message
+            already.
+    """
+    messages: tuple[Message, ...]
+    if isinstance(prompt, str):
+        messages = (Message(role="user", content=prompt),)
+    else:
+        messages = tuple(_message(item, place) for place, item in enumerate(prompt))
+    if not any(message.text.strip() for message in messages):
+        raise InvalidRequestError("the prompt is empty", hint="pass a question or messages")
+    if system is None:
+        return messages
+    if any(message.role == "system" for message in messages):
+        raise InvalidRequestError("`system` was given and the messages hold a system message too")
+    return (Message(role="system", content=system), *messages)
+
+
+def estimate_tokens(messages: Sequence[Message]) -> int:
+    """Prompt tokens by length alone, for planning before any tokenizer is loaded."""
+    characters = sum(len(message.text) for message in messages)
+    return round(characters / _CHARACTERS_PER_TOKEN) + _TOKENS_PER_MESSAGE * len(messages)
+
+
+def _message(item: Message | Mapping[str, object], place: int) -> Message:
+    if isinstance(item, Message):
+        return item
+    try:
+        return msgspec.convert(item, Message)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequestError(f"message {place} of the prompt: {exc}") from exc

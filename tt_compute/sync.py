@@ -1,0 +1,127 @@
+"""The blocking client: the same code as the async one, on one background event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tt_compute.errors import UsageError
+from tt_compute.execution import StreamEvent
+from tt_compute.results import Result
+from tt_compute.streaming import SolveRun
+
+__all__ = ["BackgroundLoop", "SyncRun"]
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread; works beside a running loop, as in a notebook.
+
+    The loop outlives every call, so connections and engines are never bound to a dead one. After a
+    ``fork`` the child gets a loop of its own at its first call: threads do not survive a fork.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def run(self, work: Coroutine[object, object, T]) -> T:
+        """Run ``work`` on the loop and wait for it; an interrupt of the caller cancels it.
+
+        Raises:
+            UsageError: Called from the loop's own thread, where waiting would never end.
+        """
+        loop = self._running_loop(work)
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return future.result()
+        except BaseException:
+            # KeyboardInterrupt reaches this thread only; the work must not go on unseen.
+            future.cancel()
+            raise
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the loop call ``function`` soon; from any thread or a signal handler."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(function)
+
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that started the loop."""
+        return os.getpid() != self._pid
+
+    def close(self) -> None:
+        """Stop the loop and its thread; may be called twice."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None or self.forked():
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def _running_loop(self, work: Coroutine[object, object, object]) -> asyncio.AbstractEventLoop:
+        if self.forked():
+            # The parent's other threads may have held the lock when this process was made.
+            self._lock = threading.Lock()
+            self._loop = self._thread = None
+            self._pid = os.getpid()
+        with self._lock:
+            if self._thread is threading.current_thread():
+                work.close()
+                raise UsageError(
+                    "the blocking client was called from its own event loop",
+                    hint="use AsyncClient in callbacks and async verifiers",
+                )
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="tt_compute", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+class SyncRun:
+    """A ``SolveRun`` for programs without an event loop; leaving its ``with`` cancels the run."""
+
+    def __init__(self, loop: BackgroundLoop, run: SolveRun) -> None:
+        self._loop = loop
+        self._run = run
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._run.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.run(self._run.__aexit__(exc_type, exc, traceback))
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        while (event := self._loop.run(self._run.next_event())) is not None:
+            yield event
+
+    @property
+    def result(self) -> Result:
+        """As ``SolveRun.result``."""
+        return self._run.result
+
+    @property
+    def partial(self) -> Result | None:
+        """As ``SolveRun.partial``."""
+        return self._run.partial
+
+    def interrupt(self) -> None:
+        """As ``SolveRun.interrupt``."""
+        self._loop.call(self._run.interrupt)
