@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+import anyio
 import msgspec
 
 from tt_compute.dispatch.dispatcher import Dispatcher
@@ -66,13 +67,13 @@ class Execution:
         clock: Clock,
         emit: Callable[[StreamEvent], None] | None = None,
     ) -> None:
-        self._job = job
+        self.job = job
         self._dispatcher = dispatcher
         self._clock = clock
         self._ledger = Ledger(job.started)
         self._watch = _Watch(job, emit)
         self._cancel: Callable[[], None] | None = None
-        self._interrupted = False
+        self._interruption = anyio.Event()
         self.outcome: Outcome | None = None
 
     async def run(self) -> Result:
@@ -82,7 +83,7 @@ class Execution:
             DeadlineExceeded: The deadline passed before there was any answer.
             BackendError: Every sample failed.
         """
-        job = self._job
+        job = self.job
         async with self._dispatcher.open(job.spec, job.request, self._ledger) as generation:
             self._cancel = generation.cancel
             self.outcome = await job.strategy.run(
@@ -97,9 +98,10 @@ class Execution:
                     rng=random.Random(job.seed),  # noqa: S311 - breaks ties, guards nothing
                     observer=self._watch,
                     deadline_passed=self._out_of_time,
+                    until_deadline=self._until_out_of_time,
                 )
             )
-        late = self.outcome.stop_reason == "deadline" and not self._interrupted
+        late = self.outcome.stop_reason == "deadline" and not self._interruption.is_set()
         if late and self.outcome.winner is None:
             raise DeadlineExceeded(
                 f"no sample was complete within {job.plan.objective.max_latency_s} s",
@@ -115,7 +117,7 @@ class Execution:
             Whether the run ends by itself; False while the prompt is not open, where only
             cancelling the task helps.
         """
-        self._interrupted = True
+        self._interruption.set()
         if self._cancel is None:
             return False
         self._cancel()
@@ -123,7 +125,7 @@ class Execution:
 
     def result(self) -> Result:
         """The result, of what is known by now when the run has not ended."""
-        job, outcome = self._job, self.outcome
+        job, outcome = self.job, self.outcome
         warnings = job.warnings if outcome is None else (*job.warnings, *outcome.warnings)
         answer = None if outcome is None or outcome.answer is None else outcome.answer.text
         if outcome is not None and answer is None:
@@ -141,18 +143,32 @@ class Execution:
         )
 
     def _out_of_time(self) -> bool:
-        deadline = self._job.request.deadline
-        return self._interrupted or (deadline is not None and self._clock.now() >= deadline)
+        deadline = self.job.request.deadline
+        return self._interruption.is_set() or (
+            deadline is not None and self._clock.now() >= deadline
+        )
+
+    async def _until_out_of_time(self) -> None:
+        async with anyio.create_task_group() as group:
+            deadline = self.job.request.deadline
+            if deadline is not None:
+                group.start_soon(self._cancel_at, deadline, group.cancel_scope)
+            await self._interruption.wait()
+            group.cancel_scope.cancel()
+
+    async def _cancel_at(self, deadline: float, scope: anyio.CancelScope) -> None:
+        await self._clock.sleep(max(0.0, deadline - self._clock.now()))
+        scope.cancel()
 
     def _stop_reason(self) -> StopReason:
-        if self._interrupted:
+        if self._interruption.is_set():
             return "interrupted"
         return "failed" if self.outcome is None else self.outcome.stop_reason
 
     def _receipt(self) -> Receipt:
         ledger, outcome = self._ledger, self.outcome
         usage = ledger.usage
-        elapsed_s = self._clock.now() - self._job.started
+        elapsed_s = self._clock.now() - self.job.started
         return Receipt(
             samples_drawn=ledger.samples_drawn,
             samples_finished=ledger.samples_finished,
@@ -169,9 +185,9 @@ class Execution:
             energy_j=None,
             latency_s=elapsed_s,
             first_token_s=ledger.first_token_s,
-            seed=self._job.seed,
+            seed=self.job.seed,
             attempts=tuple(ledger.attempts),
-            predicted=self._job.chosen.predicted,
+            predicted=self.job.chosen.predicted,
         )
 
 

@@ -7,7 +7,7 @@ what was drawn, cancelled and failed on the way is booked by the dispatcher that
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -55,7 +55,10 @@ class Observer(Protocol):
 
     def on_delta(self, delta: Delta) -> None: ...
     def on_drawn(self, indices: range) -> None: ...
-    def on_ended(self, ended: Ended) -> None: ...
+    def on_ended(self, ended: Ended) -> None:
+        """A sample has ended; told again, with its score, once it was judged."""
+        ...
+
     def on_votes(self, votes: Sequence[tuple[str, int]], posterior: float | None) -> None: ...
     def on_stopping(self, indices: Sequence[int]) -> None: ...
 
@@ -75,6 +78,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Seeded from the request; breaks ties."""
     observer: Observer
     deadline_passed: Callable[[], bool]
+    until_deadline: Callable[[], Awaitable[None]] | None = None
+    """Returns once ``deadline_passed()`` is true; ends a wait that no sample's end would end. None = such
+    a wait is not cut short."""
 
 
 class Strategy(Protocol):

@@ -1,0 +1,275 @@
+"""What is kept of a run, for how long, and what it teaches."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tt_compute.errors import StoreError
+from tt_compute.planning.estimates import Estimates, SpeedEvidence
+from tt_compute.results import Result
+from tt_compute.store import evidence
+from tt_compute.store.database import Database
+from tt_compute.store.rows import prompt_hash
+
+OpenDatabase = Callable[..., Database]
+MakeResult = Callable[..., Result]
+
+MODEL = "model of local/tiny"
+
+
+class Clock(Protocol):
+    """The part of the fixture these tests use."""
+
+    now_s: float
+
+
+def all_bytes(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir() if file.is_file())
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def test_neither_prompt_nor_answer_stands_in_the_file_by_default(
+    path: Path, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    result = make_result("r1", ("CANARYANSWER",), answer="CANARYANSWER", text="so it is CANARYTEXT")
+    database.record(result, prompt="what is CANARYPROMPT?", mock=False)
+    before_close = all_bytes(path)
+    database.close()
+    assert b"r1" in before_close
+    for content in (before_close, all_bytes(path)):
+        assert b"CANARY" not in content
+
+
+def test_kept_texts_are_gone_from_the_bytes_after_a_purge(
+    path: Path, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database(keep_text=True)
+    database.record(make_result("r1", text="CANARYTEXT"), prompt="CANARYPROMPT", mock=False)
+    assert rows(path, "SELECT prompt, text FROM texts") == [("CANARYPROMPT", "CANARYTEXT")]
+    assert database.purge(older_than_s=None) == 1
+    assert b"CANARY" not in all_bytes(path)
+
+
+def test_a_prompts_hash_repeats_in_one_store_and_differs_in_the_next() -> None:
+    first, second = bytes(32), bytes(31) + b"\x01"
+    assert prompt_hash("what?", first) == prompt_hash("what?", first)
+    assert prompt_hash("what?", first) != prompt_hash("what!", first)
+    assert prompt_hash("what?", first) != prompt_hash("what?", second)
+    assert len(prompt_hash("\ud800", first)) == 16
+
+
+def test_every_store_hashes_under_a_key_of_its_own(
+    path: Path, open_database: OpenDatabase, tmp_path: Path, make_result: MakeResult
+) -> None:
+    hashes: list[list[tuple[object, ...]]] = []
+    for number in range(2):
+        database = open_database()
+        database.record(make_result("r1"), prompt="the same", mock=False)
+        database.close()
+        hashes.append(rows(path, "SELECT prompt_hash FROM receipts"))
+        path.rename(tmp_path / f"{number}")
+    assert hashes[0] != hashes[1]
+
+
+def test_only_the_user_may_read_it(path: Path, open_database: OpenDatabase) -> None:
+    open_database()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("store.sqlite3*")}
+    assert modes == {0o600}
+
+
+def test_unknown_numbers_are_null_and_known_ones_are_kept(
+    path: Path, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    open_database().record(make_result("r1"), prompt="p", mock=False)
+    query = (
+        "SELECT cost_usd, energy_j, predicted_quality, predicted_cost_usd, created_at,"
+        " decode_tokens, decode_s FROM receipts"
+    )
+    assert rows(path, query) == [(None, 3.5, 0.5, None, 1_700_000_000.0, 9, 2.0)]
+
+
+def test_feedback_is_repeatable_and_the_last_word_counts(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("r1"), prompt="p", mock=False)
+    for correct, rate in ((True, 1.0), (True, 1.0), (False, 0.0)):
+        database.feedback("r1", correct=correct)
+        found = database.estimates(mock=False).abilities[MODEL, "math"]
+        assert (found.correct, found.correct + found.wrong) == (rate, 1.0)
+
+
+def test_feedback_on_an_unknown_result_says_which_and_what_to_do(
+    open_database: OpenDatabase,
+) -> None:
+    with pytest.raises(StoreError, match="'nope'") as caught:
+        open_database().feedback("nope", correct=True)
+    assert caught.value.hint is not None
+
+
+def test_a_result_is_entered_once(open_database: OpenDatabase, make_result: MakeResult) -> None:
+    database = open_database()
+    database.record(make_result("r1"), prompt="p", mock=False)
+    with pytest.raises(StoreError):
+        database.record(make_result("r1"), prompt="p", mock=False)
+    assert database.info().receipts == 1
+
+
+def test_mock_runs_and_real_runs_teach_apart(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("m1"), prompt="p", mock=True)
+    database.feedback("m1", correct=True)
+    assert database.estimates(mock=False) == Estimates()
+    mock = database.estimates(mock=True)
+    assert (set(mock.abilities), set(mock.lengths), set(mock.speeds)) == (
+        *({(MODEL, "math")}, {(MODEL, "math")}),
+        {("local/tiny", "math")},
+    )
+    assert database.info().mock_receipts == 1
+
+
+def test_a_right_answer_credits_the_samples_that_gave_it(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("r1", ("42", "42", "7", None)), prompt="p", mock=False)
+    assert not database.estimates(mock=False).abilities
+    database.feedback("r1", correct=True)
+    found = database.estimates(mock=False).abilities[MODEL, "math"]
+    assert (found.correct, found.wrong) == (0.5, 0.5)
+
+
+def test_a_wrong_answer_counts_one_question_whatever_it_drew(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("r1", ("42",) * 9 + ("7",)), prompt="p", mock=False)
+    database.feedback("r1", correct=False)
+    found = database.estimates(mock=False).abilities[MODEL, "math"]
+    assert (found.correct, found.wrong) == (0.0, 1.0)
+
+
+def test_a_run_over_two_models_teaches_of_each_and_nothing_of_speed(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    result = make_result("r1", ("7", "42"), deployments=("small", "large"))
+    database.record(result, prompt="p", mock=False)
+    database.feedback("r1", correct=True)
+    found = database.estimates(mock=False)
+    assert found.abilities["model of small", "math"].wrong == 1.0
+    assert found.abilities["model of large", "math"].correct == 1.0
+    assert not found.speeds
+
+
+def test_speed_is_all_tokens_over_all_seconds_by_wave(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    four = ("42",) * 4
+    runs = (
+        make_result("a", output_tokens=(101,)),
+        make_result("b", four, output_tokens=(51,) * 4),
+        make_result("c", four, output_tokens=(26,) * 4, latency_s=1.0),
+        make_result("d", first_token_s=None),
+    )
+    for result in runs:
+        database.record(result, prompt="p", mock=False)
+    assert database.estimates(mock=False).speeds["local/tiny", "math"] == (
+        SpeedEvidence(wave=1, tokens_per_s=100 / 2.0, n=1),
+        SpeedEvidence(wave=4, tokens_per_s=(200 + 100) / (2.0 + 0.5), n=8),
+    )
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
+def test_lengths_match_a_plain_count(lengths: list[int]) -> None:
+    found = evidence.length_evidence(sorted(Counter(lengths).items()))
+    ordered = sorted(lengths)
+    rank = next(k for k in range(1, len(ordered) + 1) if 100 * k >= 95 * len(ordered))
+    assert found.n == len(lengths)
+    assert found.mean == pytest.approx(sum(lengths) / len(lengths))
+    assert found.p95 == ordered[rank - 1]
+
+
+def test_runs_older_than_the_limit_are_deleted_at_the_next_record(
+    wall_clock: Clock, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database(max_age_s=100.0)
+    database.record(make_result("old"), prompt="p", mock=False)
+    wall_clock.now_s += 101
+    database.record(make_result("new"), prompt="p", mock=False)
+    info = database.info()
+    assert (info.receipts, info.samples, info.oldest_at) == (1, 1, wall_clock.now_s)
+
+
+def test_runs_older_than_the_limit_are_deleted_at_opening(
+    wall_clock: Clock, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    open_database().record(make_result("old"), prompt="p", mock=False)
+    wall_clock.now_s += 101
+    assert open_database(max_age_s=100.0).info().receipts == 0
+
+
+def test_the_file_stays_within_its_size_and_the_newest_runs_stay(
+    path: Path, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    limit = 200_000
+    database = open_database(max_bytes=limit)
+    for number in range(150):
+        result = make_result(f"{number:03}", ("42",) * 16)
+        database.record(result, prompt="p", mock=False)
+    database.close()
+    assert path.stat().st_size <= limit
+    kept = [row[0] for row in rows(path, "SELECT id FROM receipts ORDER BY id")]
+    assert 0 < len(kept) < 150
+    assert kept == [f"{number:03}" for number in range(150 - len(kept), 150)]
+
+
+def test_a_smaller_limit_is_met_at_opening(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    for number in range(100):
+        database.record(make_result(f"{number}", ("42",) * 16), prompt="p", mock=False)
+    database.close()
+    assert open_database(max_bytes=100_000).info().bytes <= 100_000
+
+
+def test_purge_by_age_leaves_the_newer_runs(
+    wall_clock: Clock, open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("old"), prompt="p", mock=False)
+    wall_clock.now_s += 50
+    database.record(make_result("new"), prompt="p", mock=False)
+    assert database.purge(older_than_s=10.0) == 1
+    assert database.info().oldest_at == wall_clock.now_s
+
+
+def test_an_empty_store_tells_so(path: Path, open_database: OpenDatabase) -> None:
+    database = open_database()
+    info = database.info()
+    assert (info.path, info.receipts, info.oldest_at, info.keeps_text) == (
+        *(str(path), 0, None, False),
+    )
+    assert database.estimates(mock=False) == Estimates()

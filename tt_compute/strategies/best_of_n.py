@@ -1,0 +1,167 @@
+"""Best of n: the sample that a verifier likes best, or the first that it accepts."""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+import anyio.abc
+import msgspec
+
+from tt_compute.errors import TTComputeError, UsageError, VerifierError
+from tt_compute.results import StopReason
+from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.collecting import Collector, finished, spokesman
+from tt_compute.verify.base import Judgement, Verifier
+
+__all__ = ["BestOfN"]
+
+
+class BestOfN:
+    """Judges each finished sample as soon as it has ended, several at a time.
+
+    The first judgement that reaches ``Verifier.accepts_at`` ends the run; what is live or being judged is
+    cancelled. Samples are not held back until their turn, as they are for a vote: it is the verifier
+    that vouches for the answer, not how many samples gave it. Otherwise the highest score wins, the
+    lower index among equals.
+
+    Any one sample may be accepted, so that only one by one would nothing be wasted: how many are in
+    flight or being judged at once is ``Run.wave``, which the plan chose.
+
+    A judgement that fails is a warning, and its sample goes unjudged: it is never a verdict.
+    """
+
+    name = "best_of_n"
+
+    async def run(self, run: Run) -> Outcome:
+        """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.
+
+        Raises:
+            UsageError: The run has no verifier.
+            VerifierError: Every judgement failed.
+            TTComputeError: Every sample failed, or the generation was lost before one was judged.
+        """
+        if run.verifier is None:
+            raise UsageError(
+                "the strategy 'best_of_n' needs a verifier",
+                hint="pass verifier=, or use the strategy 'majority'",
+            )
+        return await _Contest(run, run.verifier).hold()
+
+
+class _Contest:
+    def __init__(self, run: Run, verifier: Verifier) -> None:
+        self._run = run
+        self._verifier = verifier
+        self._collector = Collector(run)
+        self._judging: set[anyio.CancelScope] = set()
+        self._judgements: dict[int, Judgement] = {}
+        self._failures: dict[int, TTComputeError] = {}
+        self._reason: StopReason | None = None
+        self._judged = anyio.Event()
+
+    async def hold(self) -> Outcome:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch_deadline)
+            await self._contest(tasks)
+            tasks.cancel_scope.cancel()
+        return self._outcome()
+
+    async def _contest(self, tasks: anyio.abc.TaskGroup) -> None:
+        self._go_on()
+        while self._collector.live or self._judging:
+            ended = await self._next()
+            if ended is not None and finished(ended) and self._reason is None:
+                scope = anyio.CancelScope()
+                self._judging.add(scope)
+                tasks.start_soon(self._judge, ended, scope)
+            self._go_on()
+
+    async def _next(self) -> Ended | None:
+        """The next sample that ends; None when a judgement has ended while nothing is live."""
+        ended = await self._collector.next()
+        if ended is None and self._judging:
+            await self._judged.wait()
+            self._judged = anyio.Event()
+        return ended
+
+    def _go_on(self) -> None:
+        """Draw what there is room for, or stop."""
+        if self._reason is None and (self._collector.late or self._run.deadline_passed()):
+            self._stop("deadline")
+        if self._reason is None:
+            self._collector.draw(self._run.wave - self._collector.live - len(self._judging))
+
+    def _stop(self, reason: StopReason) -> None:
+        self._reason = reason
+        self._collector.stop()
+        for scope in self._judging:
+            scope.cancel()
+
+    async def _judge(self, ended: Ended, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                self._score(ended, await self._verdict(ended))
+        except TTComputeError as error:
+            self._failures[ended.index] = error
+        finally:
+            self._judging.discard(scope)
+            self._judged.set()
+        self._go_on()
+
+    async def _verdict(self, ended: Ended) -> Judgement:
+        judgement = await self._verifier.judge(self._run.messages, ended.event.text, ended.answer)
+        if math.isnan(judgement.score):
+            raise VerifierError(f"{self._verifier.name} gave NaN for sample {ended.index}")
+        return judgement
+
+    def _score(self, ended: Ended, judgement: Judgement) -> None:
+        self._judgements[ended.index] = judgement
+        scored = msgspec.structs.replace(ended, score=judgement.score)
+        self._collector.ended[ended.index] = scored
+        self._run.observer.on_ended(scored)
+        if self._reason is None and judgement.score >= self._verifier.accepts_at:
+            self._stop("verifier")
+
+    async def _watch_deadline(self) -> None:
+        """Stop judging at the deadline, when no sample is live whose end would tell of it."""
+        if self._run.until_deadline is not None:
+            await self._run.until_deadline()
+            if self._reason is None:
+                self._stop("deadline")
+
+    def _outcome(self) -> Outcome:
+        winner, notes = self._winner()
+        reason: StopReason = "failed" if self._collector.lost is not None else "budget"
+        return Outcome(
+            answer=None if winner is None else winner.answer,
+            text="" if winner is None else winner.event.text,
+            winner=None if winner is None else winner.index,
+            stop_reason=self._reason or reason,
+            stop_posterior=None,
+            ended=self._collector.by_index(),
+            verifier_tokens=sum(judgement.tokens for judgement in self._judgements.values()),
+            warnings=(*self._collector.warnings(), *self._warnings(), *notes),
+        )
+
+    def _winner(self) -> tuple[Ended | None, tuple[str, ...]]:
+        """The best sample, and what to warn of."""
+        ended = self._collector.ended
+        if self._judgements:
+            best = min(self._judgements, key=lambda i: (-self._judgements[i].score, i))
+            return ended[best], ()
+        if self._failures:
+            first = self._failures[min(self._failures)]
+            raise VerifierError(
+                f"no sample could be judged by {self._verifier.name}: {first}", hint=first.hint
+            ) from first
+        self._collector.raise_if_nothing_came()
+        unjudged = [one for one in self._collector.by_index() if finished(one)]
+        winner = spokesman([one for one in unjudged if one.answer is not None] or unjudged)
+        return winner, ("the deadline passed before a sample was judged",) if winner else ()
+
+    def _warnings(self) -> tuple[str, ...]:
+        return tuple(
+            f"sample {index} could not be judged: {error}"
+            for index, error in sorted(self._failures.items())
+        )

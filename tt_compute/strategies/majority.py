@@ -1,0 +1,124 @@
+"""Self-consistency: the answer that most samples give, drawn only until it is settled."""
+
+from __future__ import annotations
+
+from tt_compute.results import StopReason
+from tt_compute.stopping import decided, fewest_more, parse_stop_rule
+from tt_compute.strategies.base import Outcome, Run
+from tt_compute.strategies.collecting import Collector, finished, spokesman
+from tt_compute.strategies.voting import Ballot
+
+__all__ = ["Majority"]
+
+
+class Majority:
+    """Votes in deficit waves.
+
+    Never more samples are in flight than could end the run: while even unanimity would need four, four
+    are drawn, and whenever one ends, what it rules out is drawn at once, as far as ``Run.wave`` allows.
+    Every sample drawn is one that drawing one by one would have drawn.
+
+    Sample k votes only once samples 0..k-1 have ended, so that short answers have no advantage and the
+    order in which samples end changes nothing. Only at the deadline, or when the deployment is lost, all
+    that ended votes: a smaller vote is then better than none. Samples without an answer and failed ones
+    abstain; they took their place in the budget.
+
+    ``stop_reason`` is ``settled`` when the stop rule is satisfied, and also when the leader cannot be
+    caught within the budget; ``stop_posterior``, the rule's own figure, is then below its threshold.
+    Without a stop rule the whole budget is drawn.
+    """
+
+    name = "majority"
+
+    async def run(self, run: Run) -> Outcome:
+        """Vote until the answer is settled, the budget is spent or the deadline has passed.
+
+        Raises:
+            TTComputeError: Every sample failed, or the generation was lost before there was a vote.
+            UnknownNameError: There is no such stop rule.
+        """
+        return await _Vote(run).hold()
+
+
+class _Vote:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._rule = None if run.stop_rule is None else parse_stop_rule(run.stop_rule)
+        self._collector = Collector(run)
+        self._ballot = Ballot(run.task)
+        self._counted = 0
+
+    async def hold(self) -> Outcome:
+        while (reason := self._over()) is None:
+            await self._draw()
+            await self._collector.next()
+            await self._count()
+        await self._collector.drain()
+        if reason in ("deadline", "failed"):
+            await self._count_all()
+        return self._outcome(reason)
+
+    @property
+    def _remaining(self) -> int:
+        """Samples of the budget that have not voted yet."""
+        return self._run.max_samples - self._counted
+
+    @property
+    def _posterior(self) -> float | None:
+        return None if self._rule is None else self._rule.posterior(self._ballot.counts)
+
+    def _decided(self) -> bool:
+        return decided(self._rule, self._ballot.counts, self._remaining)
+
+    def _over(self) -> StopReason | None:
+        if self._decided():
+            return "settled"
+        if self._collector.late:
+            return "deadline"
+        if self._collector.lost is not None:
+            return "failed"
+        if self._remaining == 0:
+            return "budget"
+        return "deadline" if self._run.deadline_passed() else None
+
+    async def _draw(self) -> None:
+        """Draw what the run cannot end without."""
+        if not self._collector.room:
+            return
+        line = self._collector.in_line(self._counted)
+        coming = await self._ballot.foresee(line)
+        fewest = fewest_more(self._rule, self._ballot.counts, self._remaining, coming)
+        self._collector.draw(fewest - len(line))
+
+    async def _count(self) -> None:
+        """Let those vote whose turn it is."""
+        for ended in self._collector.in_line(self._counted):
+            if ended is None or self._decided():
+                break
+            await self._ballot.add(ended)
+            self._counted += 1
+            self._run.observer.on_votes(self._ballot.standing(), self._posterior)
+
+    async def _count_all(self) -> None:
+        """Let all vote that ended, though others before them did not."""
+        for ended in self._collector.in_line(self._counted):
+            if ended is not None:
+                await self._ballot.add(ended)
+        self._run.observer.on_votes(self._ballot.standing(), self._posterior)
+
+    def _outcome(self, reason: StopReason) -> Outcome:
+        winners = self._ballot.winners(self._run.rng)
+        samples = self._collector.by_index()
+        if not winners:
+            self._collector.raise_if_nothing_came()
+        winner = spokesman(winners or [one for one in samples if finished(one)])
+        return Outcome(
+            answer=None if winner is None else winner.answer,
+            text="" if winner is None else winner.event.text,
+            winner=None if winner is None else winner.index,
+            stop_reason=reason,
+            stop_posterior=self._posterior,
+            ended=samples,
+            votes=self._ballot.standing(winners),
+            warnings=self._collector.warnings(),
+        )

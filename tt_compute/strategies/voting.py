@@ -1,0 +1,127 @@
+"""Votes: equivalent answers form one cluster, and the largest cluster leads."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from tt_compute.stopping import NO_VOTE
+from tt_compute.strategies.base import Ended
+from tt_compute.strategies.collecting import spokesman
+from tt_compute.verify.base import Answer, Task
+
+__all__ = ["Ballot"]
+
+
+class Ballot:
+    """The votes counted so far. Samples are added in the order of drawing, whenever they ended.
+
+    An answer is compared with the first answer of each cluster, in the order in which the clusters came
+    up, and joins the first one that it is equivalent to. So even with an equivalence that is not
+    transitive (numbers within a tolerance are not) the clusters do not depend on which sample ended first.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._clusters = _Clusters(_Equivalence(task), [], {})
+        self._voters: list[list[Ended]] = []
+
+    @property
+    def counts(self) -> list[int]:
+        """Votes of each cluster, in the order in which the clusters came up."""
+        return [len(voters) for voters in self._voters]
+
+    async def add(self, ended: Ended) -> None:
+        """Count a sample's vote; one without an answer abstains."""
+        if ended.answer is None:
+            return
+        place = await self._clusters.place(ended.answer)
+        if place == len(self._voters):
+            self._voters.append([])
+        self._voters[place].append(ended)
+
+    async def foresee(self, line: Sequence[Ended | None]) -> list[int | None]:
+        """What the samples next in line will vote, as ``stopping.fewest_more`` takes it.
+
+        A foresight only: where equivalence is not transitive, the turn of a sample still live can put
+        the others into other clusters.
+
+        Args:
+            line: From the first sample that has not voted on; None where one is still live.
+        """
+        known = max((place for place, ended in enumerate(line, 1) if ended is not None), default=0)
+        clusters = self._clusters.fork()
+        coming: list[int | None] = []
+        for ended in line[:known]:
+            if ended is None:
+                coming.append(None)
+            elif ended.answer is None:
+                coming.append(NO_VOTE)
+            else:
+                coming.append(await clusters.place(ended.answer))
+        return coming
+
+    def winners(self, rng: random.Random) -> list[Ended]:
+        """The voters of the largest cluster; ``rng`` decides between equal ones. Empty without votes."""
+        most = max(self.counts, default=0)
+        tied = [voters for voters in self._voters if len(voters) == most]
+        if len(tied) > 1:
+            return rng.choice(tied)
+        return tied[0] if tied else []
+
+    def standing(self, leader: list[Ended] | None = None) -> tuple[tuple[str, int], ...]:
+        """Shown answer and votes of each cluster, most votes first.
+
+        Args:
+            leader: The voters to name first among equals; None = those that came up first.
+        """
+        ranked = sorted(self._voters, key=lambda voters: (-len(voters), voters is not leader))
+        return tuple((_shown(voters), len(voters)) for voters in ranked)
+
+
+def _shown(voters: list[Ended]) -> str:
+    speaker = spokesman(voters)
+    assert speaker is not None
+    assert speaker.answer is not None
+    return speaker.answer.text
+
+
+class _Equivalence:
+    """Asks the task about each pair of keys once: symbolic comparison can take milliseconds."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._known: dict[frozenset[str], bool] = {}
+
+    async def same(self, first: Answer, second: Answer) -> bool:
+        pair = frozenset((first.key, second.key))
+        if pair not in self._known:
+            self._known[pair] = await self._task.equivalent(first, second)
+        return self._known[pair]
+
+
+class _Clusters:
+    """Where each answer belongs."""
+
+    def __init__(
+        self, equivalence: _Equivalence, firsts: list[Answer], places: dict[str, int]
+    ) -> None:
+        self._equivalence = equivalence
+        self._firsts = firsts
+        self._places = places
+
+    def fork(self) -> _Clusters:
+        """A copy to try things on."""
+        return _Clusters(self._equivalence, [*self._firsts], {**self._places})
+
+    async def place(self, answer: Answer) -> int:
+        """Position of the answer's cluster, a new one at the end when it fits none."""
+        if answer.key not in self._places:
+            self._places[answer.key] = await self._find(answer)
+        return self._places[answer.key]
+
+    async def _find(self, answer: Answer) -> int:
+        for position, first in enumerate(self._firsts):
+            if await self._equivalence.same(first, answer):
+                return position
+        self._firsts.append(answer)
+        return len(self._firsts) - 1
