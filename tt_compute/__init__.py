@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tt_compute.types import Sample as Sample
     from tt_compute.types import SamplingParams as SamplingParams
 
+    __version__: str
+
 _HOMES = {
     "AsyncClient": "client",
     "BackendError": "errors",

@@ -23,7 +23,8 @@ from tt_compute.results import (
 )
 from tt_compute.strategies.base import Ended, Outcome, Run, Strategy
 from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest
-from tt_compute.verify.base import Task, Verifier
+from tt_compute.verify.answer_task import AnswerTask
+from tt_compute.verify.base import Verifier
 
 __all__ = ["Execution", "Job", "StreamEvent"]
 
@@ -40,7 +41,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     spec: DeploymentSpec
     strategy: Strategy
     request: GenerateRequest
-    task: Task
+    task: AnswerTask
     verifier: Verifier | None
     seed: int
     started: float
@@ -126,7 +127,9 @@ class Execution:
     def result(self) -> Result:
         """The result, of what is known by now when the run has not ended."""
         job, outcome = self.job, self.outcome
-        warnings = job.warnings if outcome is None else (*job.warnings, *outcome.warnings)
+        warnings = (*job.warnings, *job.task.warnings)
+        if outcome is not None:
+            warnings = (*warnings, *outcome.warnings)
         answer = None if outcome is None or outcome.answer is None else outcome.answer.text
         if outcome is not None and answer is None:
             warnings = (*warnings, "no sample held an answer that could be extracted")

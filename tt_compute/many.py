@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, cast
 
 import anyio
 
@@ -20,10 +20,7 @@ Item = Prompt | Mapping[str, object]
 Done = Callable[[int, Result | TTComputeError], None]
 
 
-class Solve(Protocol):
-    """``AsyncClient.solve``."""
-
-    def __call__(self, prompt: Prompt, **options: Any) -> Coroutine[object, object, Result]: ...
+Solve = Callable[[Prompt, SolveOptions], Coroutine[object, object, Result]]
 
 
 async def solve_many(
@@ -78,8 +75,8 @@ async def _solve_item(solve: Solve, item: Item, options: SolveOptions) -> Result
         if "prompt" not in own:
             raise InvalidRequestError(f"an item has no 'prompt', only {sorted(own)}")
         prompt = cast("Prompt", own.pop("prompt"))
-        return await solve(prompt, **{**options, **own})
-    return await solve(item, **options)
+        return await solve(prompt, cast("SolveOptions", {**options, **own}))
+    return await solve(item, options)
 
 
 async def _pull(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:

@@ -22,6 +22,7 @@ from tt_compute.errors import InfeasibleError, TTComputeError, UsageError
 __all__ = ["Output", "command", "error_document", "example", "printable", "report"]
 
 
+PIPE_WIDTH = 200
 KEY_PATTERN = re.compile(r"\b(gsk|csk|sk|hf|key)[-_][A-Za-z0-9_-]{8,}")
 """The shapes of API keys in use; whatever looks like one is not logged."""
 
@@ -35,12 +36,12 @@ class Output(msgspec.Struct, frozen=True):
     @property
     def out(self) -> Console:
         """The answer: standard output."""
-        return Console(highlight=False, soft_wrap=True)
+        return _console(stderr=False)
 
     @property
     def err(self) -> Console:
         """Everything else: progress, warnings, errors."""
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return _console(stderr=True)
 
     def document(self, document: object) -> None:
         """Print the one JSON document on standard output."""
@@ -48,6 +49,14 @@ class Output(msgspec.Struct, frozen=True):
 
     def warn(self, message: str) -> None:
         self.err.print(f"[yellow]warning:[/] {escape(printable(message))}")
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        # A file or a pipe has no width to fit into; nothing must be cut.
+        console.width = PIPE_WIDTH
+    return console
 
 
 def error_document(error: TTComputeError) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from tt_compute.profiles.document import Place, ancestors
+
 __all__ = [
     "UNKNOWN",
     "Ability",
@@ -290,6 +292,17 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The file that stated it; None for a mapping given in code."""
     lines: dict[str, int] = {}
     """Line of each path inside the deployment's document, for errors about ``options``."""
+    overridden: dict[str, Place] = {}
+    """Places of what an ``override`` in another file put into it."""
+
+    def place(self, path: str) -> Place:
+        """Where the node at ``path`` of the deployment, or the nearest one around it, was stated."""
+        for at in ancestors(path):
+            if at in self.overridden:
+                return self.overridden[at]
+            if at in self.lines:
+                return Place(self.file, self.lines[at])
+        return Place(self.file, None)
 
     @property
     def id(self) -> str:

@@ -1,0 +1,87 @@
+"""Renders a conversation through the model's chat template so that content stays content.
+
+Tokenisers turn the text of a control token (``<|im_start|>``) into the token itself, wherever it stands;
+a user could so write turns of their own. Here a mark is put inside each such text in the content, the
+template renders as ever, and the result is cut at the marks: no piece holds a control token's text
+unless the template wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from tt_compute.errors import InvalidRequestError, UnsupportedError
+from tt_compute.types import Message
+
+__all__ = ["ChatRenderer", "RenderTemplate"]
+
+RenderTemplate = Callable[[Sequence[dict[str, str]], bool], str]
+"""Called with the messages and whether the assistant's turn is to be opened.
+
+Raises InvalidRequestError when the template refuses the conversation.
+"""
+
+_NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+"""Code points that Unicode keeps for internal use."""
+
+
+class ChatRenderer:
+    """Messages -> pieces of prompt text, to be tokenised one by one and joined as tokens.
+
+    Args:
+        template: The model's own.
+        control_tokens: Texts of the tokens that only the template may write.
+    """
+
+    def __init__(self, template: RenderTemplate, control_tokens: Iterable[str]) -> None:
+        self._template = template
+        # One-character tokens cannot be broken; longest first is not needed, any match is broken.
+        texts = sorted(text for text in control_tokens if len(text) > 1)
+        self._control = (
+            re.compile(f"(?=(?:{'|'.join(map(re.escape, texts))}))(.)", re.DOTALL)
+            if texts
+            else None
+        )
+
+    def render(self, messages: Sequence[Message], *, continue_assistant: bool) -> tuple[str, ...]:
+        """The prompt in pieces; usually one.
+
+        Raises:
+            InvalidRequestError: The template refuses the conversation.
+            UnsupportedError: The template cannot leave the assistant's turn open.
+        """
+        contents = [message.text for message in messages]
+        mark, end = _unused(contents, 2)
+        shown = [self._break_control(text, mark) for text in contents]
+        if continue_assistant:
+            shown[-1] += end
+        turns = [
+            {"role": message.role, "content": text}
+            for message, text in zip(messages, shown, strict=True)
+        ]
+        rendered = self._template(turns, not continue_assistant)
+        if continue_assistant:
+            rendered = _cut(rendered, end)
+        return tuple(piece for piece in rendered.split(mark) if piece)
+
+    def _break_control(self, text: str, mark: str) -> str:
+        return text if self._control is None else self._control.sub(rf"\1{mark}", text)
+
+
+def _unused(texts: Sequence[str], count: int) -> list[str]:
+    used = set("".join(texts))
+    free = [character for character in _NONCHARACTERS if character not in used]
+    if len(free) < count:
+        raise InvalidRequestError("the messages use nearly all of the noncharacters U+FDD0..U+FDEF")
+    return free[:count]
+
+
+def _cut(rendered: str, end: str) -> str:
+    head, found, _ = rendered.rpartition(end)
+    if not found:
+        raise UnsupportedError(
+            "continue_assistant: the model's chat template drops the last assistant message",
+            hint="ask in a new user turn instead",
+        )
+    return head

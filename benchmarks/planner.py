@@ -1,0 +1,206 @@
+"""How long the planner takes to decide, over fleets of synthetic deployments.
+
+    python benchmarks/planner.py
+
+``decide`` is ``Plan.elapsed_us``, from request to choice with the tables of the kind of request made;
+``whole call`` is all of ``Planner.plan`` then, which also writes out every candidate; ``first call`` makes
+the tables too. Medians over prompts of many lengths; times in microseconds. ``memory`` is what a planner
+holds once its tables are made.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.planner import Planner, PlanRequest
+from tt_compute.planning.types import Objective
+from tt_compute.profiles.schema import (
+    Ability,
+    DeploymentProfile,
+    DeploymentSpec,
+    Efficiency,
+    Fact,
+    HardwareProfile,
+    Limits,
+    Memory,
+    ModelFile,
+    ModelProfile,
+    Parameters,
+    Power,
+    Price,
+    PricePerMtok,
+    Speed,
+    Ttft,
+)
+from tt_compute.types import Capabilities
+
+SIZES = (10, 100, 1000)
+REPEATS = 60
+MODELS = 12
+OBJECTIVES = {
+    "best quality": Objective(),
+    "quality 0.7, 20 s, $0.002": Objective(quality=0.7, max_latency_s=20, max_cost_usd=0.002),
+    "cheapest at quality 0.7": Objective(quality=0.7, prefer="cost"),
+    "quickest": Objective(prefer="latency"),
+    "impossible": Objective(quality=0.7, max_latency_s=1e-4),
+}
+
+
+class Clock:
+    """Real time, finer than a microsecond."""
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+def fact(value: float) -> Fact:
+    return Fact(value=value)
+
+
+def model(number: int, rng: random.Random) -> ModelProfile:
+    parameters = rng.choice((1e9, 3e9, 8e9, 32e9, 70e9))
+    mean = rng.uniform(80, 600)
+    return ModelProfile(
+        id=f"model-{number}",
+        parameters=Parameters(total=fact(parameters)),
+        layers=32,
+        attention_heads=32,
+        kv_heads=8,
+        head_dim=128,
+        max_context_tokens=131072,
+        weights=(
+            ModelFile(
+                format="safetensors", file="w", bytes=int(2 * parameters), sha256="", dtype="bf16"
+            ),
+        ),
+        abilities={
+            "math": Ability(
+                success_rate=fact(rng.uniform(0.2, 0.95)),
+                concentration=fact(rng.uniform(0.4, 3)),
+                wrong_agreement=fact(rng.uniform(0.2, 0.6)),
+                abstain_rate=fact(rng.uniform(0.0, 0.05)),
+                completion_tokens_mean=fact(mean),
+                completion_tokens_p95=fact(mean * rng.uniform(1.3, 2.5)),
+            )
+        },
+    )
+
+
+def local(number: int, of: ModelProfile, rng: random.Random) -> DeploymentSpec:
+    hardware = HardwareProfile(
+        id=f"gpu-{number}",
+        device="gpu",
+        memory=Memory(bandwidth_bytes_per_s=fact(rng.uniform(3e11, 8e12))),
+        peak_flops={"bf16": fact(rng.uniform(1e14, 2e15))},
+        power=Power(idle_w=fact(80), peak_w=fact(700)),
+        usd_per_hour=fact(rng.uniform(0, 6)),
+        efficiency=Efficiency(
+            mbu=fact(0.6), mfu_prefill=fact(0.4), mfu_decode=fact(0.1), step_overhead_s=fact(1e-3)
+        ),
+    )
+    deployment = DeploymentProfile(
+        id=f"local/{number}", backend="torch", model=of.id, hardware=hardware.id
+    )
+    return DeploymentSpec(deployment=deployment, model=of, hardware=hardware)
+
+
+def service(number: int, of: ModelProfile, rng: random.Random) -> DeploymentSpec:
+    hardware = HardwareProfile(id=f"fleet-{number}", device="asic", local=False)
+    deployment = DeploymentProfile(
+        id=f"service/{number}",
+        backend="openai",
+        model=of.id,
+        hardware=hardware.id,
+        speed=Speed(
+            ttft_s=Ttft(p50=rng.uniform(0.1, 0.8)),
+            decode_tokens_per_s=fact(rng.uniform(40, 2000)),
+        ),
+        price=Price(
+            usd_per_mtok=PricePerMtok(
+                input=fact(rng.uniform(0.05, 3)), output=fact(rng.uniform(0.1, 15))
+            )
+        ),
+        limits=Limits(max_concurrency=rng.choice((4, 16, 64))),
+    )
+    return DeploymentSpec(deployment=deployment, model=of, hardware=hardware)
+
+
+def fleet(size: int) -> list[DeploymentSpec]:
+    rng = random.Random(size)
+    models = [model(number, rng) for number in range(MODELS)]
+    return [
+        (local if number % 2 else service)(number, rng.choice(models), rng)
+        for number in range(size)
+    ]
+
+
+def planner(specs: list[DeploymentSpec]) -> Planner:
+    able = Capabilities(native_n=True, prefix_sharing=True)
+    return Planner(
+        specs, dict.fromkeys((spec.id for spec in specs), able), {}, Estimates(), Clock()
+    )
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e6
+
+
+def memory_mib(specs: list[DeploymentSpec], request: PlanRequest) -> float:
+    tracemalloc.start()
+    kept = planner(specs)
+    kept.plan(request, Objective())
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return size / 2**20
+
+
+def rows(size: int, *, has_verifier: bool) -> None:
+    specs = fleet(size)
+    request = PlanRequest(task="math", input_tokens=300, has_verifier=has_verifier)
+    one = planner(specs)
+    first = timed(lambda: one.plan(request, Objective()))
+    held = memory_mib(specs, request)
+    rng = random.Random(1)
+    for name, objective in OBJECTIVES.items():
+        decide: list[float] = []
+        whole: list[float] = []
+        candidates = 0
+        for _ in range(max(5, REPEATS * 10 // size)):
+            request = PlanRequest(
+                task="math", input_tokens=rng.randint(20, 8000), has_verifier=has_verifier
+            )
+            start = time.perf_counter()
+            plan = one.plan(request, objective)
+            whole.append((time.perf_counter() - start) * 1e6)
+            decide.append(plan.elapsed_us)
+            candidates = len(plan.candidates)
+        print(
+            f"| {size} | {'yes' if has_verifier else 'no'} | {name} | {candidates} "
+            f"| {statistics.median(decide):,.0f} | {statistics.median(whole):,.0f} "
+            f"| {first:,.0f} | {held:.1f} |"
+        )
+
+
+def main() -> None:
+    print(
+        "| deployments | verifier | objective | candidates | decide us | whole call us "
+        "| first call us | memory MiB |"
+    )
+    print("|---:|---|---|---:|---:|---:|---:|---:|")
+    for size in SIZES:
+        for has_verifier in (False, True):
+            rows(size, has_verifier=has_verifier)
+
+
+if __name__ == "__main__":
+    main()

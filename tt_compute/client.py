@@ -1,0 +1,341 @@
+"""The SDK: ``AsyncClient``, and ``Client``, which runs the same code on a background loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, Unpack
+
+from tt_compute.backend import Generation
+from tt_compute.config import Config
+from tt_compute.dispatch.ledger import Ledger
+from tt_compute.errors import TTComputeError
+from tt_compute.execution import Execution, StreamEvent
+from tt_compute.many import Item, solve_many
+from tt_compute.modelstore.transfer import ProgressCallback
+from tt_compute.options import SolveOptions
+from tt_compute.planning.types import Plan
+from tt_compute.prompts import Prompt, to_messages
+from tt_compute.requests import Requests
+from tt_compute.results import Result
+from tt_compute.setup import Setup
+from tt_compute.streaming import SolveRun
+from tt_compute.sync import BackgroundLoop, SyncRun
+from tt_compute.types import (
+    Clock,
+    Delta,
+    Failed,
+    GenerateRequest,
+    JsonSchemaFormat,
+    Sample,
+    SamplingParams,
+)
+
+__all__ = ["AsyncClient", "Client"]
+
+OnError = Literal["raise", "return"]
+
+
+class AsyncClient:
+    """Plans and runs requests. Use it as ``async with``, or call ``aclose``.
+
+    Backends, engines and the store are made at first use and shared by all requests of the client.
+
+    Args:
+        config: A ``ttc.yaml``, or a ready ``Config``; None = the one that is found, else the embedded
+            default.
+        clock: Where time comes from; None = the system's monotonic clock.
+        environ: The environment to read; None = the process's own.
+        download_progress: Told how far a model's download is, from a worker thread.
+    """
+
+    def __init__(
+        self,
+        config: Config | Path | str | None = None,
+        *,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] | None = None,
+        download_progress: ProgressCallback | None = None,
+    ) -> None:
+        self._setup = Setup(config, clock=clock, environ=environ, progress=download_progress)
+        self._requests = Requests(self._setup)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._setup.config
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End every engine and close the store; may be called twice."""
+        await self._setup.aclose()
+
+    async def plan(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Plan:
+        """Decide how ``prompt`` would be answered; runs nothing.
+
+        Raises:
+            UsageError: The prompt or an option is not usable.
+        """
+        return (await self._requests.prepare(prompt, options)).plan
+
+    async def solve(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Result:
+        """Answer ``prompt`` with as much compute as the objective asks for.
+
+        Raises:
+            UsageError: The prompt or an option is not usable.
+            InfeasibleError: Under ``strict``, when no plan meets the objective.
+            DeadlineExceeded: ``max_latency_s`` passed before there was any answer.
+            BackendError: Every sample failed.
+        """
+        return await self._solve(prompt, options)
+
+    def stream(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> SolveRun:
+        """Answer ``prompt`` and watch it: ``async with client.stream(...) as run: async for ...``.
+
+        Raises:
+            TTComputeError: As ``solve``, from the iteration.
+        """
+
+        async def start(emit: Callable[[StreamEvent], None]) -> Execution:
+            return await self._start(prompt, options, emit)
+
+        return SolveRun(start, self._finish)
+
+    async def solve_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: OnError = "raise",
+        progress: Callable[[int, Result | TTComputeError], None] | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result | TTComputeError]:
+        """Solve each item; results come in the items' order.
+
+        Args:
+            items: Prompts, or mappings with ``prompt`` and options of their own; pulled as needed.
+            concurrency: Most items in work at once.
+            on_error: ``raise`` ends all at the first error; ``return`` puts it in its item's place.
+            progress: Told each item's number and outcome as it ends.
+            options: As for ``solve``, for every item.
+        """
+        return await solve_many(
+            self._solve,
+            items,
+            concurrency=concurrency,
+            on_error=on_error,
+            progress=progress,
+            options=options,
+        )
+
+    async def feedback(self, result_id: str, *, correct: bool) -> None:
+        """Tell whether an answer was right; teaches the ability model of later plans.
+
+        Raises:
+            StoreError: There is no store, or no such result in it.
+        """
+        await self._requests.feedback(result_id, correct=correct)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        prompt: Prompt,
+        *,
+        deployment: str,
+        system: str | None = None,
+        sampling: SamplingParams | None = None,
+        response_format: JsonSchemaFormat | None = None,
+        deltas: Literal["none", "text", "logprobs"] = "none",
+        max_latency_s: float | None = None,
+    ) -> AsyncGenerator[Generation, None]:
+        """Open a prompt at a deployment and draw from it as needed: the protocol itself.
+
+        Raises:
+            UsageError: The prompt or an option is not usable there.
+            BackendError: The backend could not be made ready.
+        """
+        started = self._setup.clock.now()
+        request = GenerateRequest(
+            messages=to_messages(prompt, system=system),
+            sampling=sampling or SamplingParams(),
+            response_format=response_format,
+            deltas=deltas,
+            deadline=None if max_latency_s is None else started + max_latency_s,
+        )
+        spec = self._setup.spec(deployment)
+        async with self._setup.dispatcher.open(spec, request, Ledger(started)) as generation:
+            yield generation
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        deployment: str,
+        n: int = 1,
+        system: str | None = None,
+        sampling: SamplingParams | None = None,
+        response_format: JsonSchemaFormat | None = None,
+        max_latency_s: float | None = None,
+    ) -> list[Sample | Failed]:
+        """Draw ``n`` samples, no strategy; by index. A failed one stands as ``Failed`` in its place.
+
+        Raises:
+            UsageError: The prompt or an option is not usable there.
+            BackendError: The whole generation was lost.
+        """
+        async with self.open(
+            prompt,
+            deployment=deployment,
+            system=system,
+            sampling=sampling,
+            response_format=response_format,
+            max_latency_s=max_latency_s,
+        ) as generation:
+            generation.draw(n)
+            ended = [event async for event in generation if not isinstance(event, Delta)]
+        return sorted(ended, key=lambda event: event.index)
+
+    async def warm(self, deployment: str) -> None:
+        """Load a local deployment's model now, so that the first request does not wait for it."""
+        await self._setup.dispatcher.warm(self._setup.spec(deployment))
+
+    async def _solve(self, prompt: Prompt, options: SolveOptions) -> Result:
+        return await self._finish(await self._start(prompt, options, None))
+
+    async def _start(
+        self,
+        prompt: Prompt,
+        options: SolveOptions,
+        emit: Callable[[StreamEvent], None] | None,
+    ) -> Execution:
+        prepared = await self._requests.prepare(prompt, options)
+        job = await self._requests.job(prepared, stream_text=emit is not None)
+        return Execution(job, dispatcher=self._setup.dispatcher, clock=self._setup.clock, emit=emit)
+
+    async def _finish(self, execution: Execution) -> Result:
+        result = await execution.run()
+        return await self._requests.record(execution, result)
+
+
+class Client:
+    """``AsyncClient`` for programs without an event loop: the same arguments, every call waits.
+
+    Works in notebooks beside a running loop. Use it as ``with``, or call ``close``.
+    """
+
+    def __init__(
+        self,
+        config: Config | Path | str | None = None,
+        *,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] | None = None,
+        download_progress: ProgressCallback | None = None,
+    ) -> None:
+        self._make = partial(
+            AsyncClient, config, clock=clock, environ=environ, download_progress=download_progress
+        )
+        self._loop = BackgroundLoop()
+        self._async: AsyncClient | None = self._make()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._client.config
+
+    def close(self) -> None:
+        """End every engine, close the store and stop the loop; may be called twice."""
+        client, self._async = self._async, None
+        if client is not None and not self._loop.forked():
+            self._loop.run(client.aclose())
+        self._loop.close()
+
+    def plan(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Plan:
+        """As ``AsyncClient.plan``."""
+        return self._loop.run(self._client.plan(prompt, **options))
+
+    def solve(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Result:
+        """As ``AsyncClient.solve``; an interrupt (Ctrl-C) cancels the run."""
+        return self._loop.run(self._client.solve(prompt, **options))
+
+    def stream(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> SyncRun:
+        """As ``AsyncClient.stream``: ``with client.stream(...) as run: for event in run: ...``."""
+        return SyncRun(self._loop, self._client.stream(prompt, **options))
+
+    def solve_many(
+        self,
+        items: Iterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: OnError = "raise",
+        progress: Callable[[int, Result | TTComputeError], None] | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result | TTComputeError]:
+        """As ``AsyncClient.solve_many``; ``items`` and ``progress`` are used from the loop's thread."""
+        return self._loop.run(
+            self._client.solve_many(
+                items, concurrency=concurrency, on_error=on_error, progress=progress, **options
+            )
+        )
+
+    def feedback(self, result_id: str, *, correct: bool) -> None:
+        """As ``AsyncClient.feedback``."""
+        self._loop.run(self._client.feedback(result_id, correct=correct))
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        deployment: str,
+        n: int = 1,
+        system: str | None = None,
+        sampling: SamplingParams | None = None,
+        response_format: JsonSchemaFormat | None = None,
+        max_latency_s: float | None = None,
+    ) -> list[Sample | Failed]:
+        """As ``AsyncClient.generate``."""
+        return self._loop.run(
+            self._client.generate(
+                prompt,
+                deployment=deployment,
+                n=n,
+                system=system,
+                sampling=sampling,
+                response_format=response_format,
+                max_latency_s=max_latency_s,
+            )
+        )
+
+    def warm(self, deployment: str) -> None:
+        """As ``AsyncClient.warm``."""
+        self._loop.run(self._client.warm(deployment))
+
+    @property
+    def _client(self) -> AsyncClient:
+        if self._async is None or self._loop.forked():
+            # Engines and connections of a parent process are not this one's.
+            self._async = self._make()
+        return self._async

@@ -1,0 +1,247 @@
+"""Choosing among options: constraints first, then what is preferred.
+
+Order among options that meet every constraint:
+
+1. the preferred quantity: best quality within half a point, else the least cost, latency (p95) or energy;
+2. quality, within half a point of the best that is left;
+3. cheaper, then quicker, then better, then less energy, then fewer samples, then by name.
+
+An unknown figure is worse than any known one. When no option meets every constraint, those that fail only by
+unknown figures come first, then the one whose worst excess is least.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+import msgspec
+
+from tt_compute.planning.menu import Option
+from tt_compute.planning.types import Objective, Preference
+
+__all__ = ["QUALITY_SLACK", "Board", "Entry", "Prompt", "Violation", "Weighed", "violations"]
+
+QUALITY_SLACK = 0.005
+"""Half a point: qualities this close count as equal."""
+_FIGURES = {"cost": "cost_usd", "latency": "latency_p95_s", "energy": "energy_j"}
+"""Preference -> figure."""
+_LIMITS = {
+    "max_cost_usd": "cost_usd",
+    "max_latency_s": "latency_p95_s",
+    "max_energy_j": "energy_j",
+}
+"""Key of the objective -> figure."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An option and whose it is."""
+
+    offer: int
+    """Position of its offer."""
+    deployment: str
+    option: Option
+
+
+class Prompt(NamedTuple):
+    """What figures depend on."""
+
+    tokens: int
+    ttfts: Sequence[tuple[float, float]]
+    """(p50, p95) seconds to its first token, by offer."""
+
+
+class Weighed(NamedTuple):
+    """An entry's figures for one prompt; infinite = unknown, of quality minus infinite."""
+
+    entry: Entry
+    quality: float
+    cost_usd: float
+    latency_p95_s: float
+    energy_j: float
+
+
+class Violation(NamedTuple):
+    """A constraint that is not met."""
+
+    name: str
+    """Key of the objective."""
+    wanted: float
+    found: float
+    """Infinite when unknown."""
+    excess: float
+    """Found over wanted (of quality: error over error), above 1; 0 when unknown."""
+
+    def __str__(self) -> str:
+        if math.isinf(self.found):
+            return f"{self.name.removeprefix('max_')}: unknown"
+        return self.name
+
+
+class Board:
+    """The options of a fleet, laid out so that one prompt is weighed quickly.
+
+    Args:
+        entries: In any order.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = tuple(sorted(entries, key=_quality, reverse=True))
+        self._errors = [-_quality(entry) for entry in self.entries]
+        self._lines = {
+            name: [(*getattr(entry.option.figures, name), entry.offer) for entry in self.entries]
+            for name in _LIMITS.values()
+        }
+
+    def without(self, offers: set[int]) -> Board:
+        """The board with some offers taken off."""
+        if not offers:
+            return self
+        return Board(entry for entry in self.entries if entry.offer not in offers)
+
+    def weigh(self, entry: Entry, prompt: Prompt) -> Weighed:
+        """The entry's figures for a prompt."""
+        figures, ttft = entry.option.figures, prompt.ttfts[entry.offer]
+        return Weighed(
+            entry,
+            _quality(entry),
+            figures.cost_usd.at(prompt.tokens, ttft),
+            figures.latency_p95_s.at(prompt.tokens, ttft),
+            figures.energy_j.at(prompt.tokens, ttft),
+        )
+
+    def choose(self, prompt: Prompt, objective: Objective) -> tuple[Weighed, bool]:
+        """The best option, and whether it meets every constraint; the board must not be empty."""
+        places = self._meeting(prompt, objective)
+        if not places:
+            return self._nearest(prompt, objective), False
+        if objective.prefer != "quality":
+            values = self._values(_FIGURES[objective.prefer], prompt, places)
+            least = min(values)
+            places = [place for place, value in zip(places, values, strict=True) if value == least]
+        # Places are in the order of quality: the first is the best.
+        enough = self._errors[places[0]] + QUALITY_SLACK
+        equals = takewhile(lambda place: self._errors[place] <= enough, places)
+        return min((self.weigh(self.entries[place], prompt) for place in equals), key=_order), True
+
+    def _meeting(self, prompt: Prompt, objective: Objective) -> Sequence[int]:
+        """Places of the options that meet every constraint, the best quality first."""
+        places: Sequence[int] = range(len(self.entries))
+        if objective.quality is not None:
+            places = range(bisect_right(self._errors, -objective.quality))
+        for figure, limit in _limits(objective):
+            values = self._values(figure, prompt, places)
+            places = [place for place, value in zip(places, values, strict=True) if value <= limit]
+        return places
+
+    def _nearest(self, prompt: Prompt, objective: Objective) -> Weighed:
+        """The option that misses the objective least."""
+        everything = range(len(self.entries))
+        worst = [0.0] * len(everything)
+        if objective.quality is not None:
+            room = 1 - objective.quality
+            worst = [0.0 if error == math.inf else (1 + error) / room for error in self._errors]
+        for figure, limit in _limits(objective):
+            excesses = _excesses(self._values(figure, prompt, everything), limit)
+            worst = list(map(max, worst, excesses))
+        # Where nothing known is exceeded, only unknowns are in the way.
+        least = max(1.0, min(worst))
+        near = (
+            self.weigh(entry, prompt)
+            for entry, excess in zip(self.entries, worst, strict=True)
+            if excess <= least
+        )
+        return min(near, key=lambda weighed: _distance(weighed, objective))
+
+    def _values(self, figure: str, prompt: Prompt, places: Iterable[int]) -> list[float]:
+        """A figure at some places: ``Line.at``, written out."""
+        tokens, ttfts = prompt
+        return [
+            fixed + per_token * tokens + p50 * ttfts[offer][0] + p95 * ttfts[offer][1]
+            for fixed, per_token, p50, p95, offer in map(self._lines[figure].__getitem__, places)
+        ]
+
+
+def violations(weighed: Weighed, objective: Objective) -> list[Violation]:
+    """Constraints that are not met, tightest first, those on unknown figures last."""
+    found: list[Violation] = []
+    wanted = objective.quality
+    if wanted is not None and weighed.quality < wanted:
+        known = weighed.quality > -math.inf
+        excess = (1 - weighed.quality) / (1 - wanted) if known else 0.0
+        value = weighed.quality if known else math.inf
+        found.append(Violation("quality", wanted, value, excess))
+    limits = (
+        ("max_cost_usd", objective.max_cost_usd, weighed.cost_usd),
+        ("max_latency_s", objective.max_latency_s, weighed.latency_p95_s),
+        ("max_energy_j", objective.max_energy_j, weighed.energy_j),
+    )
+    for name, limit, value in limits:
+        if limit is not None and value > limit:
+            found.append(Violation(name, limit, value, _excess(value, limit)))
+    if len(found) > 1:
+        found.sort(key=lambda violation: -violation.excess)
+    return found
+
+
+def _limits(objective: Objective) -> list[tuple[str, float]]:
+    """(figure, limit) of the limits that are set."""
+    limits = ((figure, getattr(objective, name)) for name, figure in _LIMITS.items())
+    return [(figure, limit) for figure, limit in limits if limit is not None]
+
+
+def _distance(weighed: Weighed, objective: Objective) -> tuple[float | str, ...]:
+    missed = violations(weighed, objective)
+    known = [violation.excess for violation in missed if math.isfinite(violation.found)]
+    return (
+        max(known, default=0.0),
+        len(missed) - len(known),
+        _preferred(weighed, objective.prefer),
+        *_order(weighed),
+    )
+
+
+def _preferred(weighed: Weighed, prefer: Preference) -> float:
+    """What is to be small."""
+    if prefer == "quality":
+        return -weighed.quality
+    value: float = getattr(weighed, _FIGURES[prefer])
+    return value
+
+
+def _order(weighed: Weighed) -> tuple[float | str, ...]:
+    option = weighed.entry.option
+    return (
+        weighed.cost_usd,
+        weighed.latency_p95_s,
+        -weighed.quality,
+        weighed.energy_j,
+        math.inf if option.samples_mean is None else option.samples_mean,
+        weighed.entry.deployment,
+        option.strategy,
+        option.max_samples,
+        option.wave,
+    )
+
+
+def _quality(entry: Entry) -> float:
+    return -math.inf if entry.option.quality is None else entry.option.quality
+
+
+def _excess(value: float, limit: float) -> float:
+    """Value over limit; 0 for an unknown value."""
+    if value == math.inf:
+        return 0.0
+    if limit:
+        return value / limit
+    return math.inf if value else 0.0
+
+
+def _excesses(values: Sequence[float], limit: float) -> list[float]:
+    """``_excess`` of each value, quickly where the limit is not 0."""
+    if not limit:
+        return [_excess(value, limit) for value in values]
+    return [0.0 if value == math.inf else value / limit for value in values]

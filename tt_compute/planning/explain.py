@@ -1,0 +1,139 @@
+"""A plan in words: which candidates are worth a look, and why the chosen one was chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from tt_compute.planning.choice import QUALITY_SLACK
+from tt_compute.planning.types import Candidate, Plan
+
+__all__ = ["Explanation", "explain", "frontier"]
+
+_ROWS = 12
+_QUANTITIES = ("quality", "cost_usd", "latency_p95_s", "energy_j")
+_WORDS = {
+    "quality": ("better", "quality {:.3f}"),
+    "cost_usd": ("cheaper", "${:.3g}"),
+    "latency_p95_s": ("quicker", "p95 {:.3g} s"),
+    "energy_j": ("more frugal", "{:.3g} J"),
+}
+"""Quantity -> what having less of a burden is called, how a value is shown."""
+_WON_BY = {
+    "quality": "the best quality",
+    "cost": "the least cost",
+    "latency": "the least latency",
+    "energy": "the least energy",
+}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a table of the plan shows and the lines below it say."""
+
+    rows: tuple[tuple[Candidate, bool], ...]
+    """The chosen candidate and the frontier, best quality first; True marks the chosen one."""
+    reasons: tuple[str, ...]
+
+
+def explain(plan: Plan, *, rows: int = _ROWS) -> Explanation:
+    """Explain a plan.
+
+    Args:
+        plan: The plan.
+        rows: Most rows; the chosen candidate always has one.
+    """
+    pool = [candidate for candidate in plan.candidates if candidate.feasible] or plan.candidates
+    shown = frontier(pool)[:rows]
+    if plan.chosen is not None and plan.chosen not in shown:
+        shown = [*shown[: rows - 1], plan.chosen]
+    shown.sort(key=lambda candidate: -_gain(candidate, "quality"))
+    return Explanation(
+        rows=tuple((candidate, candidate == plan.chosen) for candidate in shown),
+        reasons=tuple(_reasons(plan, pool)),
+    )
+
+
+def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates that no other one equals or beats in quality, cost, p95 latency and energy together.
+
+    Best quality first; of equals the first. An unknown figure is worse than any known one.
+    """
+    best: list[tuple[tuple[float, ...], Candidate]] = []
+    ranked = sorted(
+        (
+            (tuple(_gain(candidate, name) for name in _QUANTITIES), candidate)
+            for candidate in candidates
+        ),
+        key=lambda pair: pair[0],
+        reverse=True,
+    )
+    for gains, candidate in ranked:
+        # Sorted so, only those before it can equal or beat it.
+        if not any(all(map(float.__ge__, other, gains)) for other, _ in best):
+            best.append((gains, candidate))
+    return [candidate for _, candidate in best]
+
+
+def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
+    total = len(plan.candidates)
+    feasible = sum(candidate.feasible for candidate in plan.candidates)
+    yield f"{feasible} of {total} candidates meet every constraint."
+    if plan.advice:
+        yield f"No plan meets the objective: {plan.advice}."
+    chosen = plan.chosen
+    if chosen is None:
+        return
+    if chosen.feasible:
+        yield (
+            f"Chosen for {_WON_BY[plan.objective.prefer]} among them; qualities within "
+            f"{QUALITY_SLACK:.3f} count as equal, then the cheaper and the quicker one wins."
+        )
+    for name in _QUANTITIES:
+        rival = max(pool, key=lambda candidate: _gain(candidate, name))
+        if _gain(rival, name) > _gain(chosen, name) and (line := _compare(chosen, rival, name)):
+            yield line
+
+
+def _compare(chosen: Candidate, rival: Candidate, name: str) -> str | None:
+    """What a rival that is better in one quantity would bring and take; None when it does not show."""
+    if _shown(rival, name) == _shown(chosen, name):
+        return None
+    losses = [
+        _change(rival, chosen, other)
+        for other in _QUANTITIES
+        if _gain(rival, other) < _gain(chosen, other)
+        and _shown(rival, other) != _shown(chosen, other)
+    ]
+    price = f", but {', '.join(losses)}" if losses else ""
+    gain = f"{_label(rival)} has {_change(rival, chosen, name)}"
+    return f"{_WORDS[name][0].capitalize()}: {gain}{price}."
+
+
+def _change(rival: Candidate, chosen: Candidate, name: str) -> str:
+    return f"{_shown(rival, name)} instead of {_shown(chosen, name)}"
+
+
+def _shown(candidate: Candidate, name: str) -> str:
+    value = getattr(candidate.predicted, name)
+    if value is None:
+        return f"unknown {name.partition('_')[0]}"
+    return _WORDS[name][1].format(value)
+
+
+def _label(candidate: Candidate) -> str:
+    if candidate.max_samples == 1:
+        return f"{candidate.deployment}, {candidate.strategy}"
+    return (
+        f"{candidate.deployment}, {candidate.strategy} of up to {candidate.max_samples}, "
+        f"{candidate.wave} at once"
+    )
+
+
+def _gain(candidate: Candidate, name: str) -> float:
+    """The figure, turned so that more is better; unknown is worst."""
+    value: float | None = getattr(candidate.predicted, name)
+    if value is None:
+        return -math.inf
+    return value if name == "quality" else -value

@@ -1,0 +1,281 @@
+"""Every combination worth weighing for one kind of request, with its figures prepared.
+
+What is left out, because something that stays is as good in every figure:
+
+* a vote at any wave but the widest that raises the deployment's throughput: deficit waves draw the same
+  samples at any width, wider ones in less time;
+* best-of-n at a wave that another one of the same budget equals or beats in time, cost and energy;
+* budgets of 1 for anything but ``single``, and votes of more than ``MAX_VOTE_BUDGET``;
+* where quality is unknown, all budgets but the whole: nothing tells them apart;
+* at temperature 0, everything but ``single``: all samples would be the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from tt_compute.planning.ability import TaskAbility, ability_of
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.figures import Figures, Meter
+from tt_compute.planning.lengths import Lengths
+from tt_compute.planning.performance import Prefill
+from tt_compute.planning.runs import RunShape, best_of_n_run, majority_run, single_run
+from tt_compute.planning.votes import MAX_VOTE_BUDGET
+from tt_compute.profiles.schema import DeploymentSpec, TaskKind
+from tt_compute.types import Capabilities, SamplingParams
+
+__all__ = [
+    "STRATEGIES",
+    "Offer",
+    "Option",
+    "Wanted",
+    "default_max_tokens",
+    "make_offer",
+    "sampling_for",
+]
+
+STRATEGIES = ("single", "majority", "best_of_n")
+_VARIED = SamplingParams(temperature=0.8, top_p=0.95)
+"""How samples that are compared with each other are drawn."""
+_GREEDY = SamplingParams(temperature=0.0)
+"""How a lone sample is drawn: its likeliest course. It is predicted by the success rate of varied samples,
+which it meets or passes as a rule."""
+_HEADROOM = 2
+_TOKENS_STEP = 64
+_MAX_TOKENS: dict[TaskKind, int] = {
+    "math": 1024,
+    "choice": 1024,
+    "code": 2048,
+    "json": 1024,
+    "open": 1024,
+}
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The kind of request a menu is for."""
+
+    task: TaskKind
+    max_samples: int
+    strategies: tuple[str, ...]
+    stop_rule: str
+    max_tokens: int | None
+    """The caller's limit; None leaves it to the plan."""
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy, budget and wave on one deployment."""
+
+    strategy: str
+    stop_rule: str | None
+    max_samples: int
+    wave: int
+    quality: float | None
+    samples_mean: float | None
+    figures: Figures
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one deployment can do for one kind of request."""
+
+    spec: DeploymentSpec
+    options: tuple[Option, ...]
+    prefill: Prefill
+    max_tokens: int
+    max_input_tokens: float
+    """Longest prompt that leaves room for an answer; infinite where the context is unknown."""
+    unknown: dict[str, tuple[str, ...]]
+    """Figure (``quality``, ``latency_s``, ``cost_usd``, ``energy_j``) -> why it is unknown."""
+
+
+def default_max_tokens(task: TaskKind, tokens_p95: float | None) -> int:
+    """Twice the 95th percentile of completions, in steps of 64; by kind of task when that is unknown.
+
+    A sample that is cut is paid for and seldom holds its answer, so the limit should only end runaways.
+    """
+    if tokens_p95 is None:
+        return _MAX_TOKENS[task]
+    return math.ceil(_HEADROOM * tokens_p95 / _TOKENS_STEP) * _TOKENS_STEP
+
+
+def sampling_for(strategy: str, wishes: SamplingParams, max_tokens: int) -> SamplingParams:
+    """How a strategy's samples are drawn; the caller's wishes win, but for a limit that does not fit."""
+    base = _GREEDY if strategy == "single" else _VARIED
+    return msgspec.structs.replace(
+        wishes,
+        temperature=base.temperature if wishes.temperature is None else wishes.temperature,
+        top_p=base.top_p if wishes.top_p is None else wishes.top_p,
+        max_tokens=max_tokens,
+    )
+
+
+def make_offer(
+    spec: DeploymentSpec,
+    capabilities: Capabilities | None,
+    estimates: Estimates,
+    wanted: Wanted,
+) -> Offer:
+    """Work out every option of one deployment."""
+    ability = ability_of(spec.model, wanted.task, estimates)
+    max_tokens = _max_tokens(spec, ability, wanted)
+    ability = _cut_short(ability, max_tokens)
+    meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
+    lengths = _lengths(ability, max_tokens)
+    options = tuple(_Options(spec, meter, ability, lengths, wanted))
+    return Offer(
+        spec=spec,
+        options=options,
+        prefill=meter.prefill,
+        max_tokens=max_tokens,
+        max_input_tokens=_max_input_tokens(spec, ability, wanted, max_tokens),
+        unknown={
+            "quality": ability.unknown_quality,
+            **meter.unknown_by_figure(ability.unknown_lengths),
+        },
+    )
+
+
+def _max_tokens(spec: DeploymentSpec, ability: TaskAbility, wanted: Wanted) -> int:
+    asked = wanted.max_tokens
+    if asked is None:
+        asked = default_max_tokens(wanted.task, ability.tokens_p95)
+    limit = spec.deployment.limits.max_output_tokens
+    return asked if limit is None else min(asked, limit)
+
+
+def _cut_short(ability: TaskAbility, max_tokens: int) -> TaskAbility:
+    """What is left of an ability when samples must end before the mean length: nothing is known."""
+    if ability.tokens_mean is None or max_tokens >= ability.tokens_mean:
+        return ability
+    reason = (
+        f"quality with max_tokens={max_tokens}, below the mean length of a completion, is unknown"
+    )
+    unknown = (*ability.unknown_quality, reason)
+    return msgspec.structs.replace(ability, mean=None, success=None, unknown_quality=unknown)
+
+
+def _max_input_tokens(
+    spec: DeploymentSpec, ability: TaskAbility, wanted: Wanted, max_tokens: int
+) -> float:
+    """Where the caller set no limit, it may shrink with the room, but not below a usual answer."""
+    if spec.max_context_tokens is None:
+        return math.inf
+    needed = max_tokens
+    if wanted.max_tokens is None:
+        needed = min(max_tokens, math.ceil(ability.tokens_mean or 1))
+    return spec.max_context_tokens - needed
+
+
+def _lengths(ability: TaskAbility, max_tokens: int) -> Lengths | None:
+    if ability.tokens_mean is None:
+        return None
+    return Lengths(mean=ability.tokens_mean, p95=ability.tokens_p95, max_tokens=max_tokens)
+
+
+class _Options:
+    """The options of one deployment, strategy by strategy."""
+
+    def __init__(
+        self,
+        spec: DeploymentSpec,
+        meter: Meter,
+        ability: TaskAbility,
+        lengths: Lengths | None,
+        wanted: Wanted,
+    ) -> None:
+        self._meter = meter
+        self._ability = ability
+        self._lengths = lengths
+        self._wanted = wanted
+        limits = (
+            spec.deployment.limits.max_concurrency,
+            spec.deployment.placement.max_sequences,
+        )
+        self._cap = min(limit for limit in (*limits, wanted.max_samples) if limit is not None)
+
+    def __iter__(self) -> Iterator[Option]:
+        makers = {
+            "single": self._single,
+            "majority": self._majority,
+            "best_of_n": self._best_of_n,
+        }
+        return itertools.chain.from_iterable(makers[name]() for name in self._wanted.strategies)
+
+    def _single(self) -> Iterator[Option]:
+        yield self._option("single", 1, 1, single_run(self._ability, self._lengths))
+
+    def _majority(self) -> Iterator[Option]:
+        rule = self._wanted.stop_rule
+        known = self._ability.votes_known
+        for budget in self._budgets("majority", MAX_VOTE_BUDGET if known else None, known=known):
+            wave = self._best_width(min(budget, self._cap))
+            shape = majority_run(self._ability, self._lengths, rule, budget, wave)
+            yield self._option("majority", budget, min(wave, shape.widest or wave), shape)
+
+    def _best_of_n(self) -> Iterator[Option]:
+        known = self._ability.success is not None
+        for budget in self._budgets("best_of_n", None, known=known):
+            cap = min(budget, self._cap)
+            options = [
+                self._option("best_of_n", budget, wave, self._contest(budget, wave))
+                for wave in (_ladder(1, cap) if known else [self._best_width(cap)])
+            ]
+            yield from _undominated(options)
+
+    def _contest(self, budget: int, wave: int) -> RunShape:
+        return best_of_n_run(self._ability, self._lengths, budget, wave)
+
+    def _budgets(self, strategy: str, limit: int | None, *, known: bool) -> list[int]:
+        most = self._wanted.max_samples if limit is None else min(self._wanted.max_samples, limit)
+        if most == 1:
+            return [1] if self._wanted.strategies == (strategy,) else []
+        return _ladder(2, most) if known else [most]
+
+    def _best_width(self, cap: int) -> int:
+        """The narrowest width with the highest throughput; the widest allowed where no speed is known."""
+        best, rate = cap, 0.0
+        for width in _ladder(1, cap):
+            step = self._meter.step(width)
+            if step is not None and width / step.fixed_s > rate:
+                best, rate = width, width / step.fixed_s
+        return best
+
+    def _option(self, strategy: str, budget: int, wave: int, shape: RunShape) -> Option:
+        tokens = None if self._lengths is None else self._lengths.mean_cut
+        return Option(
+            strategy=strategy,
+            stop_rule=self._wanted.stop_rule if strategy == "majority" else None,
+            max_samples=budget,
+            wave=wave,
+            quality=shape.quality,
+            samples_mean=shape.samples_mean,
+            figures=self._meter.figures(shape, tokens),
+        )
+
+
+def _ladder(start: int, most: int) -> list[int]:
+    """``start``, doubled as long as it stays below ``most``, and ``most`` itself."""
+    rungs: list[int] = []
+    while start < most:
+        rungs.append(start)
+        start *= 2
+    return [*rungs, most]
+
+
+def _undominated(options: list[Option]) -> Iterator[Option]:
+    """Options that no other one equals or beats in every figure, for any prompt; of equals the first."""
+    numbers = [tuple(itertools.chain.from_iterable(option.figures)) for option in options]
+    for place, mine in enumerate(numbers):
+        others = enumerate(numbers)
+        if not any(
+            other != place and _at_most(theirs, mine) and (theirs != mine or other < place)
+            for other, theirs in others
+        ):
+            yield options[place]
+
+
+def _at_most(first: Iterable[float], second: Iterable[float]) -> bool:
+    return all(one <= other for one, other in zip(first, second, strict=True))

@@ -1,0 +1,341 @@
+"""The planner: from a request and an objective to the deployment, strategy and budget that serve it best."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from tt_compute.errors import (
+    BackendUnavailable,
+    ContextLengthError,
+    InfeasibleError,
+    InvalidRequestError,
+    TTComputeError,
+    UnknownNameError,
+    UnsupportedError,
+)
+from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, violations
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.menu import STRATEGIES, Offer, Wanted, make_offer, sampling_for
+from tt_compute.planning.request import PlanRequest
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection
+from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.stopping import parse_stop_rule
+from tt_compute.types import Capabilities, Clock, SamplingParams
+
+__all__ = ["PlanRequest", "Planner"]
+
+_MENUS = 64
+"""Kinds of request whose menus are kept."""
+_DEFAULT_STOP_RULE = "beta"
+
+
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of request: what requests that share a menu have in common."""
+
+    wanted: Wanted
+    needs: PlanRequest
+    """The request without what differs from prompt to prompt."""
+    locality: Literal["any", "local"]
+
+
+class _Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment that is not weighed; ``stage`` is how far it came."""
+
+    stage: Literal["locality", "unavailable", "needs", "context"]
+    rejection: Rejection
+
+
+class _Menu(msgspec.Struct, frozen=True, kw_only=True):
+    offers: tuple[Offer, ...]
+    board: Board
+    rejected: tuple[_Rejected, ...]
+
+
+class Planner:
+    """Decides over a fixed set of deployments. It runs nothing and touches no network.
+
+    Tables for a kind of request (task, ``max_samples``, what was pinned) are worked out when it is first
+    asked for and kept; a plan then only multiplies them out for its prompt and chooses.
+
+    Args:
+        specs: The deployments to choose from.
+        capabilities: By deployment id; what is absent or None counts as able to do nothing special.
+        unavailable: Deployment id -> why it cannot be used now.
+        estimates: What past runs taught; a planner for newer ones is a new planner.
+        clock: Times the decision.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[DeploymentSpec],
+        capabilities: Mapping[str, Capabilities | None],
+        unavailable: Mapping[str, str],
+        estimates: Estimates,
+        clock: Clock,
+    ) -> None:
+        self._specs = tuple(specs)
+        self._capabilities = capabilities
+        self._unavailable = unavailable
+        self._estimates = estimates
+        self._clock = clock
+        self._menus: dict[_Kind, _Menu] = {}
+
+    def plan(self, request: PlanRequest, objective: Objective, *, strict: bool = False) -> Plan:
+        """Decide.
+
+        ``elapsed_us`` is the choice itself. ``setup_us`` is what this call spent besides: on tables, when
+        the kind of request is new, and on writing out every candidate.
+
+        Args:
+            request: What is asked.
+            objective: What it should reach.
+            strict: Choose nothing rather than a candidate that misses the objective.
+
+        Raises:
+            UnknownNameError: A pinned deployment, strategy or stop rule does not exist.
+            InvalidRequestError: ``best_of_n`` was pinned and there is no verifier.
+            BackendUnavailable, UnsupportedError, ContextLengthError, InfeasibleError: Every deployment
+                was rejected; the error is that of the one that came furthest.
+        """
+        started = self._clock.now()
+        menu = self._menu(_kind(request, objective))
+        ready = self._clock.now()
+        prompt = Prompt(
+            request.input_tokens,
+            [offer.prefill.seconds(request.input_tokens) for offer in menu.offers],
+        )
+        too_long = _too_long(menu, request.input_tokens)
+        board = menu.board.without(set(too_long))
+        rejected = (*menu.rejected, *too_long.values())
+        if not board.entries:
+            raise _nothing_left(rejected)
+        best, feasible = board.choose(prompt, objective)
+        decided = self._clock.now()
+        scribe = _Scribe(menu, request, objective, prompt)
+        candidates = {id(entry): scribe.candidate(entry) for entry in board.entries}
+        plan = Plan(
+            chosen=candidates[id(best.entry)] if feasible or not strict else None,
+            candidates=tuple(candidates.values()),
+            rejected=tuple(one.rejection for one in rejected),
+            objective=objective,
+            task=request.task,
+            elapsed_us=(decided - ready) * 1e6,
+            setup_us=0.0,
+            advice="" if feasible else scribe.advice(best),
+        )
+        spent = (ready - started) + (self._clock.now() - decided)
+        return msgspec.structs.replace(plan, setup_us=spent * 1e6)
+
+    def unknowns(
+        self, request: PlanRequest, objective: Objective
+    ) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """Why figures are unknown: deployment id -> figure -> reasons, empty where it is known."""
+        menu = self._menu(_kind(request, objective))
+        return {offer.spec.id: offer.unknown for offer in menu.offers}
+
+    def _menu(self, kind: _Kind) -> _Menu:
+        menu = self._menus.get(kind)
+        if menu is None:
+            menu = self._make_menu(kind)
+            if len(self._menus) >= _MENUS:
+                del self._menus[next(iter(self._menus))]
+            self._menus[kind] = menu
+        return menu
+
+    def _make_menu(self, kind: _Kind) -> _Menu:
+        offers: list[Offer] = []
+        rejected: list[_Rejected] = []
+        for spec in self._pinned(kind.needs.deployment):
+            capabilities = self._capabilities.get(spec.id)
+            refusal = self._refusal(spec, capabilities, kind)
+            if refusal is None:
+                offers.append(make_offer(spec, capabilities, self._estimates, kind.wanted))
+            else:
+                rejected.append(refusal)
+        board = Board(
+            Entry(offer=place, deployment=offer.spec.id, option=option)
+            for place, offer in enumerate(offers)
+            for option in offer.options
+        )
+        return _Menu(offers=tuple(offers), board=board, rejected=tuple(rejected))
+
+    def _pinned(self, deployment: str | None) -> Sequence[DeploymentSpec]:
+        if deployment is None:
+            return self._specs
+        known = [spec.id for spec in self._specs]
+        _check_name("deployment", deployment, known)
+        return [spec for spec in self._specs if spec.id == deployment]
+
+    def _refusal(
+        self, spec: DeploymentSpec, capabilities: Capabilities | None, kind: _Kind
+    ) -> _Rejected | None:
+        if kind.locality == "local" and not spec.hardware.local:
+            reason = f"prompts would leave this machine ({spec.hardware.id} is not local)"
+            return _Rejected(stage="locality", rejection=_rejection(spec, reason))
+        if spec.id in self._unavailable:
+            reason = self._unavailable[spec.id]
+            return _Rejected(stage="unavailable", rejection=_rejection(spec, reason))
+        missing = kind.needs.missing(capabilities)
+        if missing:
+            reason = f"is not known to offer {', '.join(missing)}"
+            return _Rejected(stage="needs", rejection=_rejection(spec, reason))
+        return None
+
+
+class _Scribe:
+    """Writes out what was weighed."""
+
+    def __init__(
+        self, menu: _Menu, request: PlanRequest, objective: Objective, prompt: Prompt
+    ) -> None:
+        self._menu = menu
+        self._request = request
+        self._objective = objective
+        self._prompt = prompt
+
+    def candidate(self, entry: Entry) -> Candidate:
+        request, option = self._request, entry.option
+        offer = self._menu.offers[entry.offer]
+        weighed = self._menu.board.weigh(entry, self._prompt)
+        missed = violations(weighed, self._objective)
+        return Candidate(
+            deployment=entry.deployment,
+            backend=offer.spec.backend,
+            model=offer.spec.model.id,
+            strategy=option.strategy,
+            stop_rule=option.stop_rule,
+            max_samples=option.max_samples,
+            wave=option.wave,
+            feasible=not missed,
+            violates=tuple(map(str, missed)),
+            predicted=self._prediction(weighed),
+            sampling=sampling_for(option.strategy, request.sampling, self._max_tokens(offer)),
+        )
+
+    def advice(self, nearest: Weighed) -> str:
+        """Each constraint that the nearest candidate misses, and what it would take."""
+        option = nearest.entry.option
+        plan = f"{nearest.entry.deployment}, {option.strategy}"
+        if option.max_samples > 1:
+            plan += f" of up to {option.max_samples}"
+        missed = violations(nearest, self._objective)
+        lines = [self._missed(violation, nearest.entry) for violation in missed]
+        return f"{'; '.join(lines)} (nearest plan: {plan})"
+
+    def _missed(self, violation: Violation, entry: Entry) -> str:
+        if math.isinf(violation.found):
+            figure = violation.name.removeprefix("max_")
+            reasons = self._menu.offers[entry.offer].unknown[figure]
+            return f"{violation} ({'; '.join(reasons)})"
+        unit = {"max_cost_usd": " USD", "max_latency_s": " s", "max_energy_j": " J"}
+        suffix = unit.get(violation.name, "")
+        verb = "reaches" if violation.name == "quality" else "needs"
+        return (
+            f"{violation.name}: {violation.wanted:.4g}{suffix} wanted, "
+            f"the nearest plan {verb} {violation.found:.4g}{suffix}"
+        )
+
+    def _prediction(self, weighed: Weighed) -> Prediction:
+        entry = weighed.entry
+        p50 = entry.option.figures.latency_p50_s.at(
+            self._prompt.tokens, self._prompt.ttfts[entry.offer]
+        )
+        return Prediction(
+            quality=entry.option.quality,
+            latency_p50_s=_known(p50),
+            latency_p95_s=_known(weighed.latency_p95_s),
+            cost_usd=_known(weighed.cost_usd),
+            energy_j=_known(weighed.energy_j),
+            samples_mean=entry.option.samples_mean,
+        )
+
+    def _max_tokens(self, offer: Offer) -> int:
+        context = offer.spec.max_context_tokens
+        if context is None:
+            return offer.max_tokens
+        return min(offer.max_tokens, context - self._request.input_tokens)
+
+
+def _kind(request: PlanRequest, objective: Objective) -> _Kind:
+    wanted = Wanted(
+        task=request.task,
+        max_samples=objective.max_samples,
+        strategies=_strategies(request),
+        stop_rule=parse_stop_rule(request.stop_rule or _DEFAULT_STOP_RULE).name,
+        max_tokens=request.sampling.max_tokens,
+    )
+    needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
+    return _Kind(wanted=wanted, needs=needs, locality=objective.locality)
+
+
+def _strategies(request: PlanRequest) -> tuple[str, ...]:
+    """The strategies that are open: the pinned one, or all that make sense.
+
+    A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
+    """
+    if request.strategy is not None:
+        _check_name("strategy", request.strategy, STRATEGIES)
+        if request.strategy == "best_of_n" and not request.has_verifier:
+            raise InvalidRequestError(
+                "the strategy 'best_of_n' needs a verifier",
+                hint="pass verifier=, or use the strategy 'majority'",
+            )
+        return (request.strategy,)
+    if request.stop_rule is not None:
+        return ("majority",)
+    if request.sampling.temperature == 0:
+        return ("single",)
+    return STRATEGIES if request.has_verifier else ("single", "majority")
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownNameError(
+            f"there is no {what} {name!r}", hint=f"{hint}known: {', '.join(known)}"
+        )
+
+
+def _too_long(menu: _Menu, tokens: int) -> dict[int, _Rejected]:
+    """By position: the offers whose context does not hold the prompt and an answer."""
+    return {
+        place: _Rejected(
+            stage="context",
+            rejection=_rejection(
+                offer.spec,
+                f"a prompt of {tokens} tokens leaves no room for an answer "
+                f"in a context of {offer.spec.max_context_tokens} tokens",
+            ),
+        )
+        for place, offer in enumerate(menu.offers)
+        if tokens > offer.max_input_tokens
+    }
+
+
+def _nothing_left(rejected: Sequence[_Rejected]) -> TTComputeError:
+    """The error when no deployment is left to weigh: that of the one that came furthest."""
+    stages = ("context", "needs", "unavailable", "locality")
+    stage = min((one.stage for one in rejected), key=stages.index, default="unavailable")
+    reasons = "; ".join(f"{one.rejection.deployment}: {one.rejection.reason}" for one in rejected)
+    message = f"no deployment can take this request: {reasons or 'none is configured'}"
+    if stage == "context":
+        return ContextLengthError(message, hint="shorten the prompt or ask for fewer tokens")
+    if stage == "needs":
+        return UnsupportedError(message, hint="add a deployment that offers it, or do without")
+    if stage == "unavailable":
+        return BackendUnavailable(message, hint="`ttc backends` lists what is missing")
+    return InfeasibleError(message, hint="allow locality 'any', or add a local deployment")
+
+
+def _rejection(spec: DeploymentSpec, reason: str) -> Rejection:
+    return Rejection(deployment=spec.id, reason=reason)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isinf(value) else value

@@ -1,0 +1,53 @@
+"""What the planner is asked: one request, seen from its outside."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tt_compute.profiles.schema import TaskKind
+from tt_compute.types import Capabilities, SamplingParams
+
+__all__ = ["PlanRequest"]
+
+
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, without its text.
+
+    ``logprobs`` and what follows it are abilities without which the request makes no sense: a deployment
+    that is not known to have them is rejected.
+    """
+
+    task: TaskKind
+    input_tokens: int
+    """Prompt tokens, counted or estimated."""
+    sampling: SamplingParams = SamplingParams()
+    """The caller's wishes; None in it leaves a value to the plan."""
+    deployment: str | None = None
+    """Only this deployment."""
+    strategy: str | None = None
+    """Only this strategy."""
+    stop_rule: str | None = None
+    """Only votes, under this rule."""
+    has_verifier: bool = False
+    """Whether samples can be judged, exactly: what is accepted is right."""
+    logprobs: int = 0
+    """Per token."""
+    exact_seed: bool = False
+    json_schema: bool = False
+    tools: bool = False
+    continue_assistant: bool = False
+
+    def missing(self, capabilities: Capabilities | None) -> tuple[str, ...]:
+        """What ``capabilities`` lack, in words; on unknown ones nothing can rely."""
+        have = Capabilities() if capabilities is None else capabilities
+        lacking = (
+            (self.logprobs > have.max_logprobs, f"logprobs={self.logprobs}"),
+            (self.exact_seed and have.seed != "exact", "an exact seed"),
+            (self.json_schema and not have.json_schema, "JSON schemas"),
+            (self.tools and not have.tools, "tools"),
+            (
+                self.continue_assistant and not have.continue_assistant,
+                "going on from an unfinished assistant message",
+            ),
+        )
+        return tuple(name for lacks, name in lacking if lacks)

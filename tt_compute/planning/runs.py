@@ -1,0 +1,212 @@
+"""What a run of a strategy takes, before any deployment is looked at: samples, waves, decode steps.
+
+A run is a row of waves. The last one of a vote takes as long as its longest sample, that of best-of-n as
+long as the first sample that is right. The others take one sample's mean length, because a strategy draws
+what it sees it needs while the rest of a wave still runs. ``Load`` counts the decode steps by how wide the
+wave is that takes them, so that a deployment's step times turn it into seconds; that steps become shorter
+as the samples of a wave end is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from tt_compute.planning.ability import TaskAbility
+from tt_compute.planning.lengths import Lengths
+from tt_compute.planning.votes import Moments, hold_vote, vote_table
+
+__all__ = ["Load", "RunShape", "best_of_n_run", "majority_run", "single_run"]
+
+_P50 = 0.5
+_P95 = 0.95
+_LEVELS = (0.02, 0.995)
+"""Quantiles of lengths are taken within these."""
+_HALVINGS = 20
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """Work of a run, as a mean or at a quantile of its duration."""
+
+    waves: float
+    samples: float
+    steps: tuple[tuple[int, float], ...]
+    """(wave width, decode steps at it), without the first token of each wave: that one is prefill's."""
+
+
+class RunShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy with its budget and wave on one (model, task kind); None is unknown."""
+
+    quality: float | None
+    samples_mean: float | None
+    widest: int | None = None
+    """Most samples that are ever in flight at once."""
+    tokens_mean: float | None = None
+    """Completion tokens of all samples together, cancelled ones counted in full."""
+    mean: Load | None = None
+    p50: Load | None = None
+    p95: Load | None = None
+    """None when the spread of lengths is unknown."""
+
+
+class _Wave(msgspec.Struct, frozen=True, kw_only=True):
+    """The n-th wave of a run."""
+
+    reached: float
+    """Probability that the run comes to it."""
+    widths: tuple[tuple[int, float], ...]
+    """(samples in it, probability that it is reached and this wide)."""
+    right: tuple[float, ...] | None = None
+    """Of best-of-n: weight of its ends with 0, 1, 2 ... right samples. None = a vote, all are waited for."""
+
+
+def single_run(ability: TaskAbility, lengths: Lengths | None) -> RunShape:
+    """One sample; its quality is the success rate."""
+    waves = (_Wave(reached=1.0, widths=((1, 1.0),)),)
+    return _shape(ability.mean, 1.0, waves, lengths)
+
+
+@lru_cache(maxsize=4096)
+def majority_run(
+    ability: TaskAbility, lengths: Lengths | None, rule: str | None, budget: int, wave: int
+) -> RunShape:
+    """A vote in deficit waves; all unknown unless the ability is known in full."""
+    agreement, abstain = ability.wrong_agreement, ability.abstain_share
+    if ability.success is None or agreement is None or abstain is None:
+        return RunShape(quality=None, samples_mean=None)
+    table = vote_table(rule, budget, wave, agreement, abstain)
+    vote = hold_vote(table, ability.success.moments())
+    waves = tuple(_Wave(reached=wave.reached, widths=wave.widths) for wave in vote.waves)
+    return _shape(vote.accuracy, vote.samples_mean, waves, lengths)
+
+
+@lru_cache(maxsize=4096)
+def best_of_n_run(
+    ability: TaskAbility, lengths: Lengths | None, budget: int, wave: int
+) -> RunShape:
+    """Draw until an exact verifier accepts, ``wave`` at once.
+
+    quality = pass@n = E[1 - (1 - p)^n]. When i samples were refused, i + ``wave`` have been drawn, so that
+    E[samples] = wave + sum over i = 1 .. n - wave of E[(1 - p)^i].
+    """
+    if ability.success is None:
+        return RunShape(quality=None, samples_mean=None)
+    moment = ability.success.moments()
+    refused = math.fsum(moment(0, count) for count in range(1, budget - wave + 1))
+    waves = tuple(
+        _contest_wave(moment, begun, min(wave, budget - begun), last=begun + wave >= budget)
+        for begun in range(0, budget, wave)
+    )
+    return _shape(1 - moment(0, budget), wave + refused, waves, lengths)
+
+
+def _contest_wave(moment: Moments, begun: int, width: int, *, last: bool) -> _Wave:
+    """The wave that starts after ``begun`` samples were refused."""
+    right = [
+        math.comb(width, count) * moment(count, begun + width - count) for count in range(width + 1)
+    ]
+    if not last:
+        right[0] = 0.0
+    reached = moment(0, begun)
+    return _Wave(reached=reached, widths=((width, reached),), right=tuple(right))
+
+
+def _shape(
+    quality: float | None, samples: float, waves: Sequence[_Wave], lengths: Lengths | None
+) -> RunShape:
+    widest = max(width for wave in waves for width, _ in wave.widths)
+    if lengths is None:
+        return RunShape(quality=quality, samples_mean=samples, widest=widest)
+    return RunShape(
+        quality=quality,
+        samples_mean=samples,
+        widest=widest,
+        tokens_mean=samples * lengths.mean_cut,
+        mean=_mean_load(waves, samples, lengths),
+        p50=_load_at(_P50, waves, lengths),
+        p95=None if lengths.p95 is None else _load_at(_P95, waves, lengths),
+    )
+
+
+def _mean_load(waves: Sequence[_Wave], samples: float, lengths: Lengths) -> Load:
+    steps: dict[int, float] = defaultdict(float)
+    one = lengths.mean_cut
+    for wave, after in zip(waves, [*(wave.reached for wave in waves[1:]), 0.0], strict=True):
+        last = 1 - after / wave.reached if wave.reached else 0.0
+        for width, share in wave.widths:
+            steps[width] += share * (one + last * (_mean_end(wave, width, lengths) - one) - 1)
+    return Load(
+        waves=math.fsum(wave.reached for wave in waves),
+        samples=samples,
+        steps=tuple(sorted(steps.items())),
+    )
+
+
+def _load_at(level: float, waves: Sequence[_Wave], lengths: Lengths) -> Load:
+    """Load of the run that is longer than a share ``level`` of all runs.
+
+    Runs with more waves are taken to be longer than all with fewer: the level falls on some number of
+    waves, and on a level within the runs that have it. A sum of j independent lengths lies by a factor
+    sqrt(j) closer to its mean than one of them.
+    """
+    count, within = _wave_at(level, waves)
+    steps: dict[int, float] = defaultdict(float)
+    samples = 0.0
+    for number, wave in enumerate(waves[:count], start=1):
+        for width, share in wave.widths:
+            if number == count:
+                mean = _mean_end(wave, width, lengths)
+                end = _end_at(within, wave, width, lengths)
+            else:
+                mean, end = lengths.mean_cut, lengths.quantile(within)
+            tokens = mean + (end - mean) / math.sqrt(count)
+            steps[width] += share / wave.reached * (tokens - 1)
+            samples += share / wave.reached * width
+    return Load(waves=count, samples=samples, steps=tuple(sorted(steps.items())))
+
+
+def _wave_at(level: float, waves: Sequence[_Wave]) -> tuple[int, float]:
+    """(number of waves that the level falls on, level among the runs with that number)."""
+    # Share of the runs that have ended by the end of each wave.
+    ended = [1 - wave.reached for wave in waves[1:]] + [1.0]
+    number = next(place for place, share in enumerate(ended, start=1) if share >= level)
+    below, until = (ended[number - 2] if number > 1 else 0.0), ended[number - 1]
+    within = (level - below) / (until - below) if until > below else 1.0
+    return number, min(max(within, _LEVELS[0]), _LEVELS[1])
+
+
+def _mean_end(wave: _Wave, width: int, lengths: Lengths) -> float:
+    """Expected tokens until a wave ends the run that ends in it."""
+    if wave.right is None:
+        return lengths.mean_of_longest(width)
+    ends = math.fsum(wave.right)
+    if ends == 0:
+        return lengths.mean_of_longest(width)
+    nobody, *some = wave.right
+    total = nobody * lengths.mean_of_longest(width)
+    for count, weight in enumerate(some, start=1):
+        total += weight * lengths.mean_of_shortest(count)
+    return total / ends
+
+
+def _end_at(level: float, wave: _Wave, width: int, lengths: Lengths) -> float:
+    """Tokens within which a share ``level`` of the runs that end in this wave have ended."""
+    if wave.right is None:
+        return lengths.quantile_of_longest(width, level)
+    nobody, *some = wave.right
+    ends = math.fsum(wave.right)
+    if ends == 0 or level >= (ends - nobody) / ends:
+        return lengths.quantile_of_longest(width, level)
+    # Of k right samples none has ended by the length's level x with probability (1 - x)^k.
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        ended = math.fsum(
+            weight * (1 - (1 - middle) ** count) for count, weight in enumerate(some, start=1)
+        )
+        low, high = (low, middle) if ended >= level * ends else (middle, high)
+    return lengths.quantile(high)

@@ -1,0 +1,200 @@
+"""From a prompt and its options to a plan, and from the plan to a job."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+import msgspec
+
+from tt_compute.errors import InfeasibleError, InvalidRequestError
+from tt_compute.execution import Execution, Job
+from tt_compute.options import SolveOptions
+from tt_compute.planning.ability import TaskAbility, ability_of
+from tt_compute.planning.confidence import vote_confidence
+from tt_compute.planning.request import PlanRequest
+from tt_compute.planning.types import Candidate, Plan
+from tt_compute.prompts import Prompt, estimate_tokens, to_messages
+from tt_compute.results import Result
+from tt_compute.setup import Setup
+from tt_compute.strategies import get_strategy
+from tt_compute.strategies.base import Outcome
+from tt_compute.strategies.collecting import finished
+from tt_compute.types import (
+    DeploymentSpec,
+    GenerateRequest,
+    JsonSchemaFormat,
+    Message,
+    SamplingParams,
+)
+from tt_compute.verify.base import Verifier
+from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
+from tt_compute.verify.verifiers import get_verifier
+
+__all__ = ["Prepared", "Requests"]
+
+SEED_BITS = 48
+"""Enough that two unseeded runs never meet; small enough for every JSON reader."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that has been checked and planned."""
+
+    started: float
+    messages: tuple[Message, ...]
+    task: AnswerTask
+    verifier: Verifier | None
+    response_format: JsonSchemaFormat | None
+    seed: int
+    plan: Plan
+
+
+class Requests:
+    """Prepares the requests of one client and records their results."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    async def prepare(self, prompt: Prompt, options: SolveOptions) -> Prepared:
+        """Check a request and plan it.
+
+        Raises:
+            UsageError: The prompt or an option is not usable.
+        """
+        started = self._setup.clock.now()
+        messages = to_messages(prompt, system=options.get("system"))
+        response_format = options.get("response_format")
+        kind = options.get("task") or ("json" if response_format else detect_task(messages))
+        task = get_task(kind, messages, response_format, math_process=self._setup.math)
+        verifier = options.get("verifier")
+        judge = None if verifier is None else get_verifier(verifier, task)
+        sampling = _sampling(options)
+        planner = await self._setup.planner(options.get("deployment"))
+        request = PlanRequest(
+            task=kind,
+            input_tokens=estimate_tokens(messages),
+            sampling=sampling,
+            deployment=options.get("deployment"),
+            strategy=options.get("strategy"),
+            stop_rule=options.get("stop"),
+            has_verifier=judge is not None,
+            logprobs=sampling.logprobs,
+            json_schema=response_format is not None,
+        )
+        objective = options.get("objective", self._setup.config.objective)
+        before_us = (self._setup.clock.now() - started) * 1e6
+        plan = planner.plan(request, objective, strict=options.get("strict", False))
+        return Prepared(
+            started=started,
+            messages=messages,
+            task=task,
+            verifier=judge,
+            response_format=response_format,
+            seed=_seed(sampling),
+            plan=msgspec.structs.replace(plan, setup_us=plan.setup_us + before_us),
+        )
+
+    async def job(self, prepared: Prepared, *, stream_text: bool) -> Job:
+        """What an execution needs to run the plan.
+
+        Raises:
+            InfeasibleError: The plan chose nothing.
+        """
+        plan, chosen = prepared.plan, prepared.plan.chosen
+        if chosen is None:
+            raise InfeasibleError(plan.advice or "no plan meets the objective")
+        limit_s = plan.objective.max_latency_s
+        spec = self._setup.spec(chosen.deployment)
+        estimates = await self._setup.estimates()
+        ability = ability_of(spec.model, plan.task, estimates)
+        one_text = chosen.max_samples == 1
+        request = GenerateRequest(
+            messages=prepared.messages,
+            sampling=await self._final_sampling(chosen, spec, prepared.seed),
+            response_format=prepared.response_format,
+            deltas="text" if stream_text and one_text else "none",
+            deadline=None if limit_s is None else prepared.started + limit_s,
+        )
+        return Job(
+            id=secrets.token_hex(8),
+            plan=plan,
+            chosen=chosen,
+            spec=spec,
+            strategy=get_strategy(chosen.strategy),
+            request=request,
+            task=prepared.task,
+            verifier=prepared.verifier,
+            seed=prepared.seed,
+            started=prepared.started,
+            confidence=partial(_confidence, ability),
+            warnings=_plan_warnings(plan),
+        )
+
+    async def record(self, execution: Execution, result: Result) -> Result:
+        """Keep the receipt; the store's troubles become warnings of the result."""
+        job = execution.job
+        store = await self._setup.store()
+        prompt = "\n".join(f"{message.role}: {message.text}" for message in job.request.messages)
+        warnings = await store.record(
+            result, prompt=prompt, mock=job.spec.hardware.device == "mock"
+        )
+        self._setup.learned(at_once=False)
+        return msgspec.structs.replace(result, warnings=(*result.warnings, *warnings))
+
+    async def feedback(self, result_id: str, *, correct: bool) -> None:
+        """Note whether an answer was right; the next plan knows.
+
+        Raises:
+            StoreError: There is no store, or no such result in it.
+        """
+        store = await self._setup.store()
+        await store.feedback(result_id, correct=correct)
+        self._setup.learned(at_once=True)
+
+    async def _final_sampling(
+        self, chosen: Candidate, spec: DeploymentSpec, seed: int
+    ) -> SamplingParams:
+        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
+        sampling = msgspec.structs.replace(chosen.sampling, seed=seed)
+        capabilities = await self._setup.capabilities(spec)
+        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
+            sampling = msgspec.structs.replace(sampling, logprobs=1)
+        return sampling
+
+
+def _sampling(options: SolveOptions) -> SamplingParams:
+    """``sampling`` with its short forms put in.
+
+    Raises:
+        InvalidRequestError: A value is given in both ways.
+    """
+    sampling = options.get("sampling", SamplingParams())
+    short = {
+        name: value
+        for name in ("seed", "temperature", "max_tokens")
+        if (value := options.get(name)) is not None
+    }
+    for name in short:
+        if getattr(sampling, name) is not None:
+            raise InvalidRequestError(f"{name} is given twice, also in `sampling`")
+    return msgspec.structs.replace(sampling, **short)
+
+
+def _seed(sampling: SamplingParams) -> int:
+    return secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed
+
+
+def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:
+    """What the votes say of the answer; None for answers that a verifier picked, not a vote."""
+    if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
+        return None
+    abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
+    votes = [count for _, count in outcome.votes] or [1]
+    return vote_confidence(ability, votes, abstentions)
+
+
+def _plan_warnings(plan: Plan) -> tuple[str, ...]:
+    chosen = plan.chosen
+    if chosen is None or chosen.feasible:
+        return ()
+    return (f"no plan meets the objective; ran the nearest one. {plan.advice}",)

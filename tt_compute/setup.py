@@ -1,0 +1,173 @@
+"""Everything a client makes once: configuration, backends, store, planner."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from tt_compute.clock import SystemClock
+from tt_compute.config import Config
+from tt_compute.dispatch.backends import BackendPool
+from tt_compute.dispatch.dispatcher import Dispatcher
+from tt_compute.errors import BackendError
+from tt_compute.modelstore.store import LocalModelStore
+from tt_compute.modelstore.transfer import ProgressCallback
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.planner import Planner
+from tt_compute.registry import Registry
+from tt_compute.secrets import EnvironmentSecrets
+from tt_compute.store import Store
+from tt_compute.types import Capabilities, Clock, DeploymentSpec, ModelStore, Secrets
+from tt_compute.verify.math_process import MathProcess
+
+__all__ = ["STORE_FILE", "Setup"]
+
+STORE_FILE = "store.sqlite3"
+RUNS_BETWEEN_ESTIMATES = 25
+"""Runs after which the planner looks at the store again: reading takes 20 ms, and one run changes little."""
+
+
+class _Env(msgspec.Struct, frozen=True, kw_only=True):
+    """``types.BackendEnv``."""
+
+    clock: Clock
+    secrets: Secrets
+    models: ModelStore
+
+
+class Setup:
+    """What the requests of one client share.
+
+    Args:
+        config: As for ``AsyncClient``; read at once, so that a mistake shows at construction.
+        clock: None = the system's monotonic clock.
+        environ: None = the process's own environment.
+        progress: Told how far a model's download is.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Config | Path | str | None,
+        *,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        self.clock = SystemClock() if clock is None else clock
+        started = self.clock.now()
+        environ = os.environ if environ is None else environ
+        self.registry = Registry()
+        self.config = (
+            config
+            if isinstance(config, Config)
+            else Config.load(config, environ=environ, available=self._available)
+        )
+        self.models = LocalModelStore(self.config.cache_dir, progress=progress, environ=environ)
+        self.math = MathProcess()
+        env = _Env(clock=self.clock, secrets=EnvironmentSecrets(environ), models=self.models)
+        self._backends = BackendPool(self.registry, env)
+        self.dispatcher = Dispatcher(self._backends, self.clock)
+        self._capabilities: dict[str, Capabilities] = {}
+        self._planners: dict[str | None, Planner] = {}
+        self._runs_since_estimates = 0
+        self._estimates: Estimates | None = None
+        self._store: Store | None = None
+        self._lock = anyio.Lock()
+        self.load_s = self.clock.now() - started
+
+    def spec(self, deployment: str) -> DeploymentSpec:
+        """A deployment by id: one of the configuration's, or any other that the library has.
+
+        Raises:
+            UnknownNameError: There is none.
+        """
+        return self.config.spec(deployment)
+
+    async def store(self) -> Store:
+        """The receipts' store, opened at first use; one that cannot be used records nothing."""
+        async with self._lock:
+            if self._store is None:
+                self._store = await self._open_store()
+            return self._store
+
+    async def planner(self, deployment: str | None) -> Planner:
+        """The planner over the configuration's deployments, or over one that was pinned beside them."""
+        if deployment in {spec.id for spec in self.config.deployments}:
+            deployment = None
+        if deployment not in self._planners:
+            specs = self.config.deployments if deployment is None else (self.spec(deployment),)
+            self._planners[deployment] = await self._make_planner(specs)
+        return self._planners[deployment]
+
+    async def capabilities(self, spec: DeploymentSpec) -> Capabilities:
+        """What a deployment can do; makes its backend, loads no weights.
+
+        Raises:
+            BackendError: The backend cannot be made.
+        """
+        if spec.id not in self._capabilities:
+            backend = await self._backends.get(spec)
+            models = await backend.models()
+            self._capabilities[spec.id] = models[0].capabilities
+        return self._capabilities[spec.id]
+
+    async def estimates(self) -> Estimates:
+        """What past runs taught, as of the last time it was read."""
+        if self._estimates is None:
+            self._estimates = await (await self.store()).estimates()
+        return self._estimates
+
+    def learned(self, *, at_once: bool) -> None:
+        """Note that the store knows more; planners see it after some runs, or ``at_once``."""
+        self._runs_since_estimates += 1
+        if at_once or self._runs_since_estimates >= RUNS_BETWEEN_ESTIMATES:
+            self._runs_since_estimates = 0
+            self._estimates = None
+            self._planners.clear()
+
+    async def aclose(self) -> None:
+        """End every engine and close the store; may be called twice."""
+        with anyio.CancelScope(shield=True):
+            await self._backends.aclose()
+            self.math.close()
+            store, self._store = self._store, None
+            if store is not None:
+                await store.aclose()
+
+    def _available(self, backend: str) -> bool:
+        return self.registry.probe(backend).available
+
+    async def _open_store(self) -> Store:
+        settings = self.config.store
+        if not settings.enabled:
+            return Store(None, unusable="`store: {enabled: false}` says so", warnings=())
+        return await Store.open(
+            self.config.data_dir / STORE_FILE,
+            wall_clock=time.time,
+            keep_text=settings.keep_text,
+            max_age_days=settings.max_age_days,
+            max_bytes=settings.max_bytes,
+        )
+
+    async def _make_planner(self, specs: tuple[DeploymentSpec, ...]) -> Planner:
+        unavailable: dict[str, str] = {}
+        capabilities: dict[str, Capabilities | None] = {}
+        for spec in specs:
+            probe = self.registry.probe(spec.backend)
+            if not probe.available:
+                mend = f"; {probe.install}" if probe.install else ""
+                unavailable[spec.id] = f"{probe.reason}{mend}"
+                continue
+            try:
+                capabilities[spec.id] = await self.capabilities(spec)
+            except BackendError as exc:
+                unavailable[spec.id] = exc.message
+        return Planner(specs, capabilities, unavailable, await self.estimates(), self.clock)

@@ -1,0 +1,171 @@
+"""Verifiers: a gold answer, or a callable of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import numbers
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeGuard, cast
+
+import anyio.to_thread
+
+from tt_compute.errors import InvalidRequestError, UnknownNameError, VerifierError
+from tt_compute.types import Message
+from tt_compute.verify.answer_task import AnswerTask
+from tt_compute.verify.base import Answer, Judgement, Verifier, VerifierCallable
+
+__all__ = ["CallableVerifier", "ExactVerifier", "get_verifier"]
+
+_REFERENCE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
+_SYNTAX = "use exact=ANSWER, or module:function for a function (prompt, text) -> score"
+
+
+class ExactVerifier:
+    """Accepts a sample whose answer equals a given one, in the sense of the task.
+
+    Raises:
+        InvalidRequestError: ``gold`` cannot be read as an answer of this kind of task.
+    """
+
+    name = "exact"
+    accepts_at = 1.0
+
+    def __init__(self, task: AnswerTask, gold: str) -> None:
+        answer = task.read(gold)
+        if answer is None:
+            raise InvalidRequestError(
+                f"the gold answer {gold[:80]!r} cannot be read as an answer of kind {task.kind!r}",
+                hint="; ".join(task.warnings) or None,
+            )
+        self._task = task
+        self._gold = answer
+
+    async def judge(
+        self,
+        messages: Sequence[Message],  # noqa: ARG002 - the protocol's
+        text: str,  # noqa: ARG002 - the protocol's
+        answer: Answer | None,
+    ) -> Judgement:
+        """1.0 for the gold answer, 0.0 for another one or none."""
+        same = answer is not None and await self._task.compare(self._gold, answer)
+        return Judgement(score=1.0 if same else 0.0)
+
+
+class CallableVerifier:
+    """A user's own function; a plain one runs in a worker thread, which is left behind on cancellation.
+
+    Args:
+        function: Gets the last user message and the sample's text; returns a finite score, or a verdict
+            that counts as 1.0 or 0.0.
+        name: Shown in receipts and errors; None = the function's own.
+    """
+
+    accepts_at = 1.0
+
+    def __init__(self, function: VerifierCallable, name: str | None = None) -> None:
+        self._function = function
+        own = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self.name = name or str(own)
+
+    async def judge(
+        self,
+        messages: Sequence[Message],
+        text: str,
+        answer: Answer | None,  # noqa: ARG002 - the protocol's
+    ) -> Judgement:
+        prompt = next(
+            (message.text for message in reversed(messages) if message.role == "user"), ""
+        )
+        try:
+            verdict = await self._call(prompt, text)
+        except Exception as error:
+            # The boundary to code that is not ours: whatever it raises is the verifier's failure.
+            raise VerifierError(
+                f"the verifier {self.name!r} raised {type(error).__name__}: {error}"
+            ) from error
+        return Judgement(score=self._score(verdict))
+
+    async def _call(self, prompt: str, text: str) -> object:
+        function = self._function
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - asks how it is defined, not whether
+        ):
+            return await function(prompt, text)  # type: ignore[misc]
+        verdict: object = await anyio.to_thread.run_sync(
+            function, prompt, text, abandon_on_cancel=True
+        )
+        return await verdict if inspect.isawaitable(verdict) else verdict
+
+    def _score(self, verdict: object) -> float:
+        if not isinstance(verdict, numbers.Real):
+            raise VerifierError(
+                f"the verifier {self.name!r} returned {verdict!r:.80}, not a number or a bool",
+                hint="return a finite score, or True or False",
+            )
+        score = float(verdict)
+        if not math.isfinite(score):
+            raise VerifierError(f"the verifier {self.name!r} returned {score}, not a finite score")
+        return score
+
+
+def get_verifier(
+    spec: str | Verifier | VerifierCallable, task: AnswerTask, gold: str | None = None
+) -> Verifier:
+    """The verifier that ``spec`` names or is.
+
+    Args:
+        spec: ``exact=ANSWER``; ``exact`` with ``gold``; ``module:function``, imported with the current
+            directory on the import path; a callable; or a verifier, which is returned as it is.
+        task: The kind of task whose answers are judged.
+        gold: The right answer for ``exact``.
+
+    Raises:
+        UnknownNameError: Nothing answers to the name.
+        InvalidRequestError: The gold answer is missing or cannot be read.
+        VerifierError: The user's module raised when it was imported.
+    """
+    if not isinstance(spec, str):
+        return spec if _is_verifier(spec) else CallableVerifier(cast("VerifierCallable", spec))
+    name, given, value = spec.partition("=")
+    if name == "exact":
+        answer = value if given else gold
+        if answer is None:
+            raise InvalidRequestError("the verifier 'exact' needs the right answer", hint=_SYNTAX)
+        return ExactVerifier(task, answer)
+    reference = _REFERENCE.fullmatch(spec)
+    if reference is None:
+        raise UnknownNameError(f"there is no verifier {spec!r}", hint=_SYNTAX)
+    return CallableVerifier(_load(reference["module"], reference["name"]), spec)
+
+
+def _is_verifier(spec: Verifier | VerifierCallable) -> TypeGuard[Verifier]:
+    return all(hasattr(spec, name) for name in ("name", "accepts_at", "judge"))
+
+
+def _load(module_name: str, name: str) -> VerifierCallable:
+    found: Any
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        # Stays there, so that the user's module can import its neighbours later on.
+        sys.path.insert(0, directory)
+    try:
+        found = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UnknownNameError(
+            f"the verifier {module_name}:{name} cannot be found: {error}"
+        ) from error
+    except Exception as error:
+        # The boundary to code that is not ours, which may raise anything on import.
+        raise VerifierError(
+            f"importing {module_name!r} raised {type(error).__name__}: {error}"
+        ) from error
+    if not callable(found):
+        raise UnknownNameError(f"the verifier {module_name}:{name} is not a function")
+    return cast("VerifierCallable", found)
