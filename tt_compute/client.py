@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Literal, Self, Unpack, overload
 
 from tt_compute.backend import Generation
 from tt_compute.config import Config
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import TTComputeError
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
 from tt_compute.execution import Execution, StreamEvent
-from tt_compute.many import Item, solve_many
+from tt_compute.many import Done, Item, OnError, solve_many
 from tt_compute.modelstore.transfer import ProgressCallback
 from tt_compute.options import SolveOptions
-from tt_compute.planning.types import Plan
+from tt_compute.planning.types import Objective, Plan
 from tt_compute.prompts import Prompt, to_messages
 from tt_compute.requests import Requests
 from tt_compute.results import Result
@@ -35,8 +35,6 @@ from tt_compute.types import (
 )
 
 __all__ = ["AsyncClient", "Client"]
-
-OnError = Literal["raise", "return"]
 
 
 class AsyncClient:
@@ -80,7 +78,7 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End every engine and close the store; may be called twice."""
+        """End every engine and close the store, for good; may be called twice."""
         await self._setup.aclose()
 
     async def plan(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Plan:
@@ -103,7 +101,7 @@ class AsyncClient:
         return await self._solve(prompt, options)
 
     def stream(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> SolveRun:
-        """Answer ``prompt`` and watch it: ``async with client.stream(...) as run: async for ...``.
+        """Answer ``prompt`` and watch it: ``async with client.stream(...) as run: async for event in run``.
 
         Raises:
             TTComputeError: As ``solve``, from the iteration.
@@ -114,23 +112,47 @@ class AsyncClient:
 
         return SolveRun(start, self._finish)
 
+    @overload
+    async def solve_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: Literal["raise"] = "raise",
+        progress: Done | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result]: ...
+    @overload
+    async def solve_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: OnError,
+        progress: Done | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result | TTComputeError]: ...
     async def solve_many(
         self,
         items: Iterable[Item] | AsyncIterable[Item],
         *,
         concurrency: int = 8,
         on_error: OnError = "raise",
-        progress: Callable[[int, Result | TTComputeError], None] | None = None,
+        progress: Done | None = None,
         **options: Unpack[SolveOptions],
-    ) -> list[Result | TTComputeError]:
+    ) -> list[Result] | list[Result | TTComputeError]:
         """Solve each item; results come in the items' order.
 
         Args:
             items: Prompts, or mappings with ``prompt`` and options of their own; pulled as needed.
             concurrency: Most items in work at once.
             on_error: ``raise`` ends all at the first error; ``return`` puts it in its item's place.
-            progress: Told each item's number and outcome as it ends.
+            progress: Told each item's number, from 0 on, and outcome as it ends.
             options: As for ``solve``, for every item.
+
+        Raises:
+            TTComputeError: The first error, under ``on_error="raise"``.
+            Exception: Whatever ``items`` or ``progress`` raise, as it is; it ends all.
         """
         return await solve_many(
             self._solve,
@@ -163,17 +185,28 @@ class AsyncClient:
     ) -> AsyncGenerator[Generation, None]:
         """Open a prompt at a deployment and draw from it as needed: the protocol itself.
 
+        Args:
+            prompt: A string or messages.
+            deployment: Id of one of the configuration's deployments, or any other with a profile.
+            system: A system prompt to put before the messages.
+            sampling: How samples are drawn; None leaves all to the model's or the service's defaults.
+            response_format: Every sample must satisfy this schema.
+            deltas: Which pieces of running samples to give: text, text with logprobs, or none.
+            max_latency_s: From now on; then every live sample ends with ``deadline``. None = no limit.
+
         Raises:
             UsageError: The prompt or an option is not usable there.
             BackendError: The backend could not be made ready.
         """
         started = self._setup.clock.now()
+        # An objective refuses what is no latency.
+        limit_s = Objective(max_latency_s=max_latency_s).max_latency_s
         request = GenerateRequest(
             messages=to_messages(prompt, system=system),
             sampling=sampling or SamplingParams(),
             response_format=response_format,
             deltas=deltas,
-            deadline=None if max_latency_s is None else started + max_latency_s,
+            deadline=None if limit_s is None else started + limit_s,
         )
         spec = self._setup.spec(deployment)
         async with self._setup.dispatcher.open(spec, request, Ledger(started)) as generation:
@@ -196,6 +229,8 @@ class AsyncClient:
             UsageError: The prompt or an option is not usable there.
             BackendError: The whole generation was lost.
         """
+        if n < 1:
+            raise InvalidRequestError(f"n must be at least 1, got {n}")
         async with self.open(
             prompt,
             deployment=deployment,
@@ -267,10 +302,10 @@ class Client:
         return self._client.config
 
     def close(self) -> None:
-        """End every engine, close the store and stop the loop; may be called twice."""
-        client, self._async = self._async, None
-        if client is not None and not self._loop.forked():
-            self._loop.run(client.aclose())
+        """End every engine, close the store and stop the loop, for good; may be called twice."""
+        if self._async is not None and not self._loop.forked():
+            self._loop.run(self._async.aclose())
+        self._async = None
         self._loop.close()
 
     def plan(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> Plan:
@@ -285,15 +320,35 @@ class Client:
         """As ``AsyncClient.stream``: ``with client.stream(...) as run: for event in run: ...``."""
         return SyncRun(self._loop, self._client.stream(prompt, **options))
 
+    @overload
+    def solve_many(
+        self,
+        items: Iterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: Literal["raise"] = "raise",
+        progress: Done | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result]: ...
+    @overload
+    def solve_many(
+        self,
+        items: Iterable[Item],
+        *,
+        concurrency: int = 8,
+        on_error: OnError,
+        progress: Done | None = None,
+        **options: Unpack[SolveOptions],
+    ) -> list[Result | TTComputeError]: ...
     def solve_many(
         self,
         items: Iterable[Item],
         *,
         concurrency: int = 8,
         on_error: OnError = "raise",
-        progress: Callable[[int, Result | TTComputeError], None] | None = None,
+        progress: Done | None = None,
         **options: Unpack[SolveOptions],
-    ) -> list[Result | TTComputeError]:
+    ) -> list[Result] | list[Result | TTComputeError]:
         """As ``AsyncClient.solve_many``; ``items`` and ``progress`` are used from the loop's thread."""
         return self._loop.run(
             self._client.solve_many(
@@ -335,7 +390,9 @@ class Client:
 
     @property
     def _client(self) -> AsyncClient:
-        if self._async is None or self._loop.forked():
+        if self._async is None:
+            raise UsageError("the client is closed", hint="make a new one")
+        if self._loop.forked():
             # Engines and connections of a parent process are not this one's.
             self._async = self._make()
         return self._async

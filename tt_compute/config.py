@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from tt_compute.errors import InvalidRequestError, UnknownNameError
+from tt_compute.errors import ConfigError, InvalidRequestError
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
 from tt_compute.planning.types import Objective
 from tt_compute.profiles.checking import check
@@ -34,6 +34,7 @@ CONFIG_VARIABLE = "TTC_CONFIG"
 EMBEDDED_DEPLOYMENTS = ("local/smollm2-135m-openvino",)
 """The small local model on each CPU runtime, the best first."""
 
+T = TypeVar("T")
 _DEFAULT = "default"
 
 
@@ -47,6 +48,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Older runs are deleted; None = no limit."""
     max_bytes: int | None = 64 * 1024 * 1024
     """Beyond it the oldest runs are deleted; None = no limit."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would keep nothing."""
+        for name in ("max_age_days", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidRequestError(f"{name} must be above 0, got {value}")
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,23 +174,30 @@ def embedded_default(available: Callable[[str], bool], library: ProfileLibrary) 
 
 
 def starter_text() -> str:
-    """A commented ``ttc.yaml`` to begin with; it loads as it is."""
+    """A commented ``ttc.yaml`` to begin with; it loads as it is and says what the default says."""
     return _STARTER
 
 
 def _find(
     path: Path | str | None, environ: Mapping[str, str], folder: Path
 ) -> tuple[Path | None, str]:
-    """The file to read and what named it."""
+    """The configuration's file, and why that one."""
+    named = environ.get(CONFIG_VARIABLE, "")
     if path is not None:
-        return Path(path), "--config"
-    named = environ.get(CONFIG_VARIABLE, "").strip()
+        return _existing(Path(path), "argument")
     if named:
-        return Path(named), f"environment {CONFIG_VARIABLE}"
-    for file in (folder / FILE_NAME, config_dir(environ) / FILE_NAME):
-        if file.is_file():
-            return file, "found"
-    return None, _DEFAULT
+        return _existing(Path(named).expanduser(), f"environment {CONFIG_VARIABLE}")
+    for place, origin in ((folder, "working folder"), (config_dir(environ), "user's folder")):
+        if (place / FILE_NAME).is_file():
+            return place / FILE_NAME, origin
+    return None, "none found"
+
+
+def _existing(file: Path, origin: str) -> tuple[Path, str]:
+    if not file.exists():
+        hint = "write one with `ttc init`, or leave the choice to tt_compute"
+        raise ConfigError(f"there is no such file ({origin})", file=file, hint=hint)
+    return file, origin
 
 
 def _make(
@@ -192,123 +207,136 @@ def _make(
     environ: Mapping[str, str],
     available: Callable[[str], bool] | None,
 ) -> Config:
-    if document.tree is None:
-        document = Document(tree={}, file=document.file, lines=document.lines)
-    stated = _read(document)
-    base = Path() if file is None else file.parent
-    library = ProfileLibrary(base / Path(folder).expanduser() for folder in stated.profiles)
-    return Config(
-        file=file,
-        library=library,
-        deployments=_deployments(document, library, available),
-        objective=stated.objective,
-        store=stated.store,
-        data_dir=data_dir(environ),
-        cache_dir=cache_dir(environ),
-        origins=dict(_origins(document, stated, origin, environ)),
-    )
-
-
-def _read(document: Document) -> _File:
     normal, problems = check(document, _File)
     if problems:
         raise problems[0]
-    objective = normal.get("objective")
+    objective = _section(document, normal, "objective", Objective)
+    store = _section(document, normal, "store", StoreSettings)
+    library = _library(document, normal)
+    return Config(
+        file=file,
+        library=library,
+        deployments=_deployments(document, library, available or (lambda _backend: True)),
+        objective=objective,
+        store=store,
+        data_dir=data_dir(environ),
+        cache_dir=cache_dir(environ),
+        origins={
+            "config": origin,
+            "profiles": _origin(document, "profiles"),
+            "deployments": _origin(document, "deployments"),
+            **_section_origins(document, "objective", Objective),
+            **_section_origins(document, "store", StoreSettings),
+            "data_dir": _variable_origin(environ, DATA_VARIABLE),
+            "cache_dir": _variable_origin(environ, CACHE_VARIABLE),
+        },
+    )
+
+
+def _section(document: Document, normal: dict[str, Tree], name: str, struct: type[T]) -> T:
+    """A section of the right types; each value is tried by itself, so that the error has its place."""
+    section = normal.get(name, {})
+    assert isinstance(section, dict)
+    for key, value in section.items():
+        try:
+            msgspec.convert({key: value}, struct)
+        except InvalidRequestError as exc:
+            raise document.error(f"{name}.{key}", exc.message) from exc
+    return msgspec.convert(section, struct)
+
+
+def _library(document: Document, normal: dict[str, Tree]) -> ProfileLibrary:
+    here = Path() if document.file is None else Path(document.file).parent
+    listed = normal.get("profiles", [])
+    assert isinstance(listed, list)
+    folders = [here / Path(str(folder)).expanduser() for folder in listed]
+    for i, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise document.error(child("profiles", i), f"there is no folder {folder}")
     try:
-        msgspec.convert(objective or {}, Objective)
-    except (InvalidRequestError, msgspec.ValidationError) as exc:
-        raise document.error(_objective_path(str(exc)), str(exc)) from exc
-    return msgspec.convert(normal, _File)
-
-
-def _objective_path(message: str) -> str:
-    """Path of the value that an error of ``Objective``, which begins with its name, is about."""
-    name = message.split(" ", 1)[0]
-    known = {field.name for field in msgspec.structs.fields(Objective)}
-    return f"objective.{name}" if name in known else "objective"
+        return ProfileLibrary(folders)
+    except ConfigError as exc:
+        raise document.error("profiles", str(exc), hint=exc.hint) from exc
 
 
 def _deployments(
-    document: Document, library: ProfileLibrary, available: Callable[[str], bool] | None
+    document: Document, library: ProfileLibrary, available: Callable[[str], bool]
 ) -> tuple[DeploymentSpec, ...]:
-    tree = document.tree
-    entries = tree.get("deployments") if isinstance(tree, dict) else None
-    if entries is None:
-        return (embedded_default(available or (lambda _: True), library),)
-    if not isinstance(entries, list) or not entries:
+    stated = _keys(document.tree).get("deployments", ())
+    if isinstance(stated, tuple):
+        return (embedded_default(available, library),)
+    if not stated or not isinstance(stated, list):
         raise document.error(
-            "deployments", "an empty list", hint="name at least one, or leave the key out"
+            "deployments",
+            f"expected at least one deployment, got {'an empty list' if stated == [] else show(stated)}",
+            hint="leave the key out for the embedded default",
         )
-    specs: dict[str, DeploymentSpec] = {}
-    for place, entry in enumerate(entries):
-        spec = _entry(document, child("deployments", place), entry, library)
-        if spec.id in specs:
-            raise document.error(
-                child("deployments", place), f"the deployment {show(spec.id)} stands twice"
-            )
-        specs[spec.id] = spec
-    return tuple(specs.values())
+    by_id: dict[str, DeploymentSpec] = {}
+    for i, entry in enumerate(stated):
+        path = child("deployments", i)
+        spec = library.resolve_entry(document.part(path, entry))
+        if spec.id in by_id:
+            raise document.error(path, f"deployment {spec.id!r} is listed twice")
+        by_id[spec.id] = spec
+    return tuple(by_id.values())
 
 
-def _entry(document: Document, path: str, entry: Tree, library: ProfileLibrary) -> DeploymentSpec:
-    try:
-        if isinstance(entry, str):
-            return library.resolve(entry)
-        return library.resolve_entry(document.part(path, entry))
-    except UnknownNameError as exc:
-        raise document.error(path, exc.message, hint=exc.hint) from exc
-
-
-def _origins(
-    document: Document, stated: _File, origin: str, environ: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    yield "config", origin
-    for name in ("profiles", "deployments"):
-        yield name, _origin(document, name)
-    for section, value in (("objective", stated.objective), ("store", stated.store)):
-        for field in msgspec.structs.fields(value):
-            yield f"{section}.{field.name}", _origin(document, f"{section}.{field.name}")
-    for name, variable in (("data_dir", DATA_VARIABLE), ("cache_dir", CACHE_VARIABLE)):
-        set_there = environ.get(variable, "").strip()
-        yield name, f"environment {variable}" if set_there else _DEFAULT
+def _keys(tree: Tree) -> dict[str, Tree]:
+    assert isinstance(tree, dict)
+    return tree
 
 
 def _origin(document: Document, path: str) -> str:
-    line = document.lines.get(path)
-    if line is not None:
-        return f"{document.file}:{line}"
-    node: Tree = document.tree
-    for step in path.split("."):
-        node = node.get(step) if isinstance(node, dict) else None
-    return _DEFAULT if node is None else "code"
+    """Where a value that may be stated was stated."""
+    node = document.tree
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return _DEFAULT
+        node = node[key]
+    place = document.place(path)
+    return "code" if place.file is None else f"{place.file}:{place.line}"
 
 
-_STARTER = f"""\
-# {FILE_NAME}: what tt_compute may use and what it should aim for.
-# `ttc config show` tells every effective value; `ttc profiles list` every id.
+def _section_origins(document: Document, name: str, struct: type[msgspec.Struct]) -> dict[str, str]:
+    paths = (f"{name}.{field.name}" for field in msgspec.structs.fields(struct))
+    return {path: _origin(document, path) for path in paths}
+
+
+def _variable_origin(environ: Mapping[str, str], variable: str) -> str:
+    return f"environment {variable}" if environ.get(variable) else _DEFAULT
+
+
+_STARTER = """\
+# Configuration of tt_compute. Found by --config, TTC_CONFIG, ./ttc.yaml, then the user's own folder.
+# `ttc config show` prints each effective value and where it comes from.
 version: 1
 
-# More folders with the sub-folders hardware, models and deployments:
+# What the planner chooses from: ids (see `ttc profiles list`), whole deployments, or
+# {id: ..., override: {...}} to change some values of one.
+deployments:
+  - local/smollm2-135m-openvino
+  # - id: local/smollm2-135m-openvino
+  #   override:
+  #     id: local/exact
+  #     options: {reproducible: true}      # the same samples whatever runs beside them
+
+# More folders with profiles, each with hardware/, models/ and deployments/.
 # profiles: [./my-profiles]
 
-# What the planner chooses from. An id, {{id: ..., override: {{...}}}}, or a whole deployment.
-deployments:
-  - {EMBEDDED_DEPLOYMENTS[0]}
-  # - id: {EMBEDDED_DEPLOYMENTS[0]}      # the same, with two threads
-  #   override: {{placement: {{threads: 2}}}}
-
-# What a request aims for when it does not say so itself. All limits are optional.
+# What every request should reach, unless it says otherwise. A limit left out does not bind.
 objective:
-  # quality: 0.85            # wanted P(answer correct)
-  # max_latency_s: 10        # limit of the predicted p95, and the run's deadline
+  # quality: 0.85                          # wanted P(answer correct)
+  # max_latency_s: 10
   # max_cost_usd: 0.002
   # max_energy_j: 500
   max_samples: 16
-  locality: any              # local: prompts never leave this machine
-  prefer: quality            # or cost, latency, energy
+  locality: any                            # local = prompts stay on this machine
+  prefer: quality                          # quality, cost, latency or energy
 
-# What is kept of past runs; prompts and answers only if you say so.
+# What is kept of past runs, which is what predictions learn from.
 store:
-  keep_text: false
+  enabled: true
+  keep_text: false                         # true = prompts and answers too, not only numbers
   max_age_days: 365
+  max_bytes: 67108864
 """

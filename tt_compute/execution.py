@@ -85,6 +85,7 @@ class Execution:
             BackendError: Every sample failed.
         """
         job = self.job
+        self._watch.on_planned()
         async with self._dispatcher.open(job.spec, job.request, self._ledger) as generation:
             self._cancel = generation.cancel
             self.outcome = await job.strategy.run(
@@ -209,6 +210,9 @@ class _Watch:
 
     def records(self) -> tuple[SampleRecord, ...]:
         return tuple(self._ended[index] for index in sorted(self._ended))
+
+    def on_planned(self) -> None:
+        self._progress()
 
     def on_delta(self, delta: Delta) -> None:
         if self._emit is not None and delta.text:

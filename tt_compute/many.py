@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
+from contextlib import aclosing
 from typing import Literal, cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 from tt_compute.errors import InvalidRequestError, TTComputeError
 from tt_compute.options import SolveOptions
 from tt_compute.prompts import Prompt
 from tt_compute.results import Result
 
-__all__ = ["Item", "solve_many"]
+__all__ = ["Done", "Item", "OnError", "solve_many"]
 
 Item = Prompt | Mapping[str, object]
 """A prompt, or a mapping with ``prompt`` and the options of this item alone."""
-
+OnError = Literal["raise", "return"]
 Done = Callable[[int, Result | TTComputeError], None]
-
-
+"""Told an item's number and outcome."""
 Solve = Callable[[Prompt, SolveOptions], Coroutine[object, object, Result]]
 
 
@@ -28,58 +37,117 @@ async def solve_many(
     items: Iterable[Item] | AsyncIterable[Item],
     *,
     concurrency: int,
-    on_error: Literal["raise", "return"],
+    on_error: OnError,
     progress: Done | None,
     options: SolveOptions,
 ) -> list[Result | TTComputeError]:
     """Solve each item; see ``AsyncClient.solve_many``.
 
     Raises:
-        InvalidRequestError: ``concurrency`` is below 1.
+        InvalidRequestError: An argument is not usable.
         TTComputeError: The first error, under ``on_error="raise"``.
     """
-    if concurrency < 1:
-        raise InvalidRequestError(f"concurrency must be at least 1, got {concurrency}")
-    outcomes: dict[int, Result | TTComputeError] = {}
-    failed: list[TTComputeError] = []
-    slots = anyio.Semaphore(concurrency)
+    _check(items, concurrency, on_error)
+    async with aclosing(_pull(items)) as source:
+        many = _Many(
+            solve,
+            source,
+            concurrency=concurrency,
+            on_error=on_error,
+            progress=progress,
+            options=options,
+        )
+        return await many.run()
 
-    async def work(place: int, item: Item) -> None:
+
+class _Many:
+    def __init__(
+        self,
+        solve: Solve,
+        source: AsyncIterator[Item],
+        *,
+        concurrency: int,
+        on_error: OnError,
+        progress: Done | None,
+        options: SolveOptions,
+    ) -> None:
+        self._solve = solve
+        self._source = source
+        self._concurrency = concurrency
+        self._on_error = on_error
+        self._progress = progress
+        self._options = options
+        self._outcomes: dict[int, Result | TTComputeError] = {}
+        self._failed: TTComputeError | None = None
+        self._workers = 0
+        self._pulled = 0
+        self._pulling = anyio.Lock()
+
+    async def run(self) -> list[Result | TTComputeError]:
         try:
-            outcome: Result | TTComputeError = await _solve_item(solve, item, options)
+            async with anyio.create_task_group() as group:
+                self._add_worker(group)
+        except BaseExceptionGroup as many:
+            # The caller's iterable or callback raised; the caller gets its own exception back.
+            raise many.exceptions[0] from None
+        if self._failed is not None:
+            raise self._failed
+        return [self._outcomes[place] for place in range(self._pulled)]
+
+    def _add_worker(self, group: TaskGroup) -> None:
+        if self._workers < self._concurrency:
+            self._workers += 1
+            group.start_soon(self._work, group)
+
+    async def _work(self, group: TaskGroup) -> None:
+        while (pulled := await self._next()) is not None:
+            self._add_worker(group)
+            place, item = pulled
+            outcome = await self._outcome(item)
+            self._outcomes[place] = outcome
+            if self._progress is not None:
+                self._progress(place, outcome)
+            if isinstance(outcome, TTComputeError) and self._on_error == "raise":
+                self._failed = self._failed or outcome
+                group.cancel_scope.cancel()
+
+    async def _next(self) -> tuple[int, Item] | None:
+        """The next item and its place; None at the end."""
+        async with self._pulling:
+            try:
+                item = await anext(self._source)
+            except StopAsyncIteration:
+                return None
+            place = self._pulled
+            self._pulled += 1
+            return place, item
+
+    async def _outcome(self, item: Item) -> Result | TTComputeError:
+        try:
+            return await self._solve_item(item)
         except TTComputeError as exc:
-            outcome = exc
-        finally:
-            slots.release()
-        outcomes[place] = outcome
-        if progress is not None:
-            progress(place, outcome)
-        if isinstance(outcome, TTComputeError) and on_error == "raise":
-            failed.append(outcome)
-            group.cancel_scope.cancel()
+            return exc
 
-    async with anyio.create_task_group() as group:
-        place = 0
-        async for item in _pull(items):
-            await slots.acquire()
-            group.start_soon(work, place, item)
-            place += 1
-    if failed:
-        raise failed[0]
-    return [outcomes[place] for place in sorted(outcomes)]
-
-
-async def _solve_item(solve: Solve, item: Item, options: SolveOptions) -> Result:
-    if isinstance(item, Mapping):
+    async def _solve_item(self, item: Item) -> Result:
+        if not isinstance(item, Mapping):
+            return await self._solve(item, self._options)
         own = dict(item)
         if "prompt" not in own:
             raise InvalidRequestError(f"an item has no 'prompt', only {sorted(own)}")
         prompt = cast("Prompt", own.pop("prompt"))
-        return await solve(prompt, cast("SolveOptions", {**options, **own}))
-    return await solve(item, options)
+        return await self._solve(prompt, cast("SolveOptions", {**self._options, **own}))
 
 
-async def _pull(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+def _check(items: object, concurrency: int, on_error: str) -> None:
+    if isinstance(items, str | Mapping):
+        raise InvalidRequestError("items is one prompt", hint="pass a list of prompts")
+    if concurrency < 1:
+        raise InvalidRequestError(f"concurrency must be at least 1, got {concurrency}")
+    if on_error not in ("raise", "return"):
+        raise InvalidRequestError(f"on_error must be 'raise' or 'return', got {on_error!r}")
+
+
+async def _pull(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

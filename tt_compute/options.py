@@ -1,43 +1,105 @@
-"""What a caller may say about one request, and the request that follows from it."""
+"""What a caller may say about one request."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypedDict, cast
 
+import msgspec
+
+from tt_compute.errors import InvalidRequestError
 from tt_compute.planning.types import Objective
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import JsonSchemaFormat, SamplingParams
 from tt_compute.verify.base import Verifier, VerifierCallable
 
-__all__ = ["SolveOptions"]
+__all__ = ["SolveOptions", "checked"]
 
 
 class SolveOptions(TypedDict, total=False):
-    """Options of ``solve``, ``plan`` and ``stream``; what is left out the planner decides."""
+    """Options of ``solve``, ``plan`` and ``stream``.
 
-    objective: Objective
+    What is left out, or None, the planner decides.
+    """
+
+    objective: Objective | None
     """Default: the configuration's."""
-    system: str
+    system: str | None
     """A system prompt to put before the messages."""
-    task: TaskKind
+    task: TaskKind | None
     """Kind of task, and with it how answers are found. Default: detected from the prompt."""
-    deployment: str
+    deployment: str | None
     """Id of the only deployment to consider."""
-    strategy: str
+    strategy: str | None
     """``single``, ``majority`` or ``best_of_n``."""
-    stop: str
+    stop: str | None
     """Stop rule of a vote, such as ``beta`` or ``beta:0.99``."""
-    verifier: str | Verifier | VerifierCallable
-    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``."""
-    sampling: SamplingParams
+    verifier: str | Verifier | VerifierCallable | None
+    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``."""
+    sampling: SamplingParams | None
     """Overrides of the plan's sampling; None in it leaves a value to the plan."""
-    seed: int
+    seed: int | None
     """Short for ``sampling.seed``; without one a fresh seed is drawn and recorded."""
-    temperature: float
+    temperature: float | None
     """Short for ``sampling.temperature``."""
-    max_tokens: int
+    max_tokens: int | None
     """Short for ``sampling.max_tokens``."""
-    response_format: JsonSchemaFormat
+    response_format: JsonSchemaFormat | None
     """Every sample must satisfy this schema."""
-    strict: bool
+    strict: bool | None
     """Raise ``InfeasibleError`` rather than run the nearest plan when none meets the objective."""
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
+    {
+        "objective": Objective,
+        "system": str,
+        "task": str,
+        "deployment": str,
+        "strategy": str,
+        "stop": str,
+        "verifier": object,
+        "sampling": SamplingParams,
+        "seed": int,
+        "temperature": (float, int),
+        "max_tokens": int,
+        "response_format": JsonSchemaFormat,
+        "strict": bool,
+    }
+)
+_HOMES = {
+    field.name: f"{name}={struct.__name__}({field.name}=...)"
+    for name, struct in (("sampling", SamplingParams), ("objective", Objective))
+    for field in msgspec.structs.fields(struct)
+}
+"""Names that callers take for options, and where they belong."""
+
+
+def checked(options: SolveOptions) -> SolveOptions:
+    """The options without those that are None.
+
+    Raises:
+        InvalidRequestError: One has an unknown name or a value of the wrong type; a type checker would
+            have found it, and items of ``solve_many`` often come from a file.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        wanted = _TYPES.get(name)
+        if wanted is None:
+            raise InvalidRequestError(f"there is no option {name!r}", hint=_hint(name))
+        if not isinstance(value, wanted):
+            kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+            raise InvalidRequestError(
+                f"option {name!r} must be {' or '.join(kind.__name__ for kind in kinds)}, "
+                f"got {type(value).__name__}"
+            )
+    return cast("SolveOptions", given)
+
+
+def _hint(name: str) -> str:
+    if name in _HOMES:
+        return f"say {_HOMES[name]}"
+    near = difflib.get_close_matches(name, _TYPES, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"options: {', '.join(_TYPES)}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tt_compute.errors import InvalidRequestError
+from tt_compute.sampling import check_encodable
 from tt_compute.types import Message
 
 __all__ = ["Prompt", "estimate_tokens", "to_messages"]
@@ -28,8 +29,8 @@ def to_messages(prompt: Prompt, *, system: str | None = None) -> tuple[Message, 
         system: A system prompt to put before it.
 
     Raises:
-        InvalidRequestError: The prompt is empty or not of the form above, or has a system message
-            already.
+        InvalidRequestError: The prompt is empty, not of the form above or not text, or has a system
+            message already.
     """
     messages: tuple[Message, ...]
     if isinstance(prompt, str):
@@ -38,11 +39,13 @@ def to_messages(prompt: Prompt, *, system: str | None = None) -> tuple[Message, 
         messages = tuple(_message(item, place) for place, item in enumerate(prompt))
     if not any(message.text.strip() for message in messages):
         raise InvalidRequestError("the prompt is empty", hint="pass a question or messages")
-    if system is None:
-        return messages
-    if any(message.role == "system" for message in messages):
-        raise InvalidRequestError("`system` was given and the messages hold a system message too")
-    return (Message(role="system", content=system), *messages)
+    if system is not None:
+        if any(message.role == "system" for message in messages):
+            raise InvalidRequestError("`system` was given and the messages hold a system message")
+        messages = (Message(role="system", content=system), *messages)
+    for place, message in enumerate(messages):
+        check_encodable(f"message {place} of the prompt", message.text)
+    return messages
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:

@@ -1,4 +1,4 @@
-"""From a prompt and its options to a plan, and from the plan to a job."""
+"""From a prompt and its options to a plan, from the plan to a job, from the result to the store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import msgspec
 
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
-from tt_compute.options import SolveOptions
+from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
+from tt_compute.sampling import check_sampling
 from tt_compute.setup import Setup
 from tt_compute.strategies import get_strategy
 from tt_compute.strategies.base import Outcome
@@ -62,6 +63,7 @@ class Requests:
             UsageError: The prompt or an option is not usable.
         """
         started = self._setup.clock.now()
+        options = checked(options)
         messages = to_messages(prompt, system=options.get("system"))
         response_format = options.get("response_format")
         kind = options.get("task") or ("json" if response_format else detect_task(messages))
@@ -75,15 +77,15 @@ class Requests:
             input_tokens=estimate_tokens(messages),
             sampling=sampling,
             deployment=options.get("deployment"),
-            strategy=options.get("strategy"),
+            strategy=_strategy(options),
             stop_rule=options.get("stop"),
             has_verifier=judge is not None,
             logprobs=sampling.logprobs,
             json_schema=response_format is not None,
         )
-        objective = options.get("objective", self._setup.config.objective)
+        objective = options.get("objective") or self._setup.config.objective
         before_us = (self._setup.clock.now() - started) * 1e6
-        plan = planner.plan(request, objective, strict=options.get("strict", False))
+        plan = planner.plan(request, objective, strict=bool(options.get("strict")))
         return Prepared(
             started=started,
             messages=messages,
@@ -139,7 +141,8 @@ class Requests:
             result, prompt=prompt, mock=job.spec.hardware.device == "mock"
         )
         self._setup.learned(at_once=False)
-        return msgspec.structs.replace(result, warnings=(*result.warnings, *warnings))
+        warnings = (*result.warnings, *self._setup.take_store_warnings(), *warnings)
+        return msgspec.structs.replace(result, warnings=warnings)
 
     async def feedback(self, result_id: str, *, correct: bool) -> None:
         """Note whether an answer was right; the next plan knows.
@@ -162,13 +165,36 @@ class Requests:
         return sampling
 
 
+def _strategy(options: SolveOptions) -> str | None:
+    """The strategy that is pinned; a verifier pins the one that asks it, lest an answer go unjudged.
+
+    Raises:
+        InvalidRequestError: Options exclude each other: one of them would be ignored.
+    """
+    strategy, stop = options.get("strategy"), options.get("stop")
+    if stop is not None and strategy not in (None, "majority"):
+        raise InvalidRequestError(
+            f"the stop rule {stop!r} ends a vote, and the strategy {strategy!r} holds none",
+            hint="leave `stop` out, or use the strategy 'majority'",
+        )
+    if options.get("verifier") is None:
+        return strategy
+    if stop is not None or strategy in ("single", "majority"):
+        voting = f"the stop rule {stop!r}" if strategy is None else f"the strategy {strategy!r}"
+        raise InvalidRequestError(
+            f"a verifier was given, and {voting} asks none",
+            hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
+        )
+    return strategy or "best_of_n"
+
+
 def _sampling(options: SolveOptions) -> SamplingParams:
     """``sampling`` with its short forms put in.
 
     Raises:
-        InvalidRequestError: A value is given in both ways.
+        InvalidRequestError: A value is given in both ways, or out of range.
     """
-    sampling = options.get("sampling", SamplingParams())
+    sampling = options.get("sampling") or SamplingParams()
     short = {
         name: value
         for name in ("seed", "temperature", "max_tokens")
@@ -177,7 +203,9 @@ def _sampling(options: SolveOptions) -> SamplingParams:
     for name in short:
         if getattr(sampling, name) is not None:
             raise InvalidRequestError(f"{name} is given twice, also in `sampling`")
-    return msgspec.structs.replace(sampling, **short)
+    sampling = msgspec.structs.replace(sampling, **short)
+    check_sampling(sampling)
+    return sampling
 
 
 def _seed(sampling: SamplingParams) -> int:

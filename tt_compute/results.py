@@ -119,7 +119,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the run stands; sent whenever a sample starts, ends or is stopped, or the vote moves."""
+    """Where the run stands; sent once it is planned, and whenever a sample starts, ends or is stopped, or
+    the vote moves."""
 
     plan: Candidate
     drawn: int

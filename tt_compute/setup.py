@@ -14,7 +14,7 @@ from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
-from tt_compute.errors import BackendError
+from tt_compute.errors import BackendError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
 from tt_compute.planning.estimates import Estimates
@@ -80,7 +80,9 @@ class Setup:
         self._runs_since_estimates = 0
         self._estimates: Estimates | None = None
         self._store: Store | None = None
+        self._store_warnings: tuple[str, ...] = ()
         self._lock = anyio.Lock()
+        self._closed = False
         self.load_s = self.clock.now() - started
 
     def spec(self, deployment: str) -> DeploymentSpec:
@@ -89,17 +91,26 @@ class Setup:
         Raises:
             UnknownNameError: There is none.
         """
+        self._check_open()
         return self.config.spec(deployment)
 
     async def store(self) -> Store:
         """The receipts' store, opened at first use; one that cannot be used records nothing."""
+        self._check_open()
         async with self._lock:
             if self._store is None:
                 self._store = await self._open_store()
+                self._store_warnings = self._store.warnings
             return self._store
+
+    def take_store_warnings(self) -> tuple[str, ...]:
+        """What opening the store met; told once."""
+        taken, self._store_warnings = self._store_warnings, ()
+        return taken
 
     async def planner(self, deployment: str | None) -> Planner:
         """The planner over the configuration's deployments, or over one that was pinned beside them."""
+        self._check_open()
         if deployment in {spec.id for spec in self.config.deployments}:
             deployment = None
         if deployment not in self._planners:
@@ -135,12 +146,17 @@ class Setup:
 
     async def aclose(self) -> None:
         """End every engine and close the store; may be called twice."""
+        self._closed = True
         with anyio.CancelScope(shield=True):
             await self._backends.aclose()
             self.math.close()
             store, self._store = self._store, None
             if store is not None:
                 await store.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("the client is closed", hint="make a new one")
 
     def _available(self, backend: str) -> bool:
         return self.registry.probe(backend).available

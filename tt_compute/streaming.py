@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Self
 
+import anyio
+
 from tt_compute.errors import TTComputeError, UsageError
 from tt_compute.execution import Execution, StreamEvent
 from tt_compute.results import Result
@@ -37,6 +39,8 @@ class SolveRun:
         self._error: TTComputeError | None = None
 
     async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise UsageError("a run can be entered only once", hint="call `stream` again")
         self._task = asyncio.create_task(self._drive())
         return self
 
@@ -48,8 +52,9 @@ class SolveRun:
     ) -> None:
         assert self._task is not None
         self._task.cancel()
-        # wait, not await: the task's own end is no error of whoever leaves the block.
-        await asyncio.wait([self._task])
+        with anyio.CancelScope(shield=True):
+            # wait, not await: the task's own end is no error of whoever leaves the block.
+            await asyncio.wait([self._task])
         if not self._task.cancelled():
             self._task.result()
 
@@ -69,6 +74,11 @@ class SolveRun:
 
     async def next_event(self) -> StreamEvent | None:
         """As ``__anext__``, with None at the end."""
+        if self._task is None:
+            raise UsageError(
+                "the run has not begun",
+                hint="write `with client.stream(...) as run:` around the loop",
+            )
         event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)
@@ -81,11 +91,14 @@ class SolveRun:
         """The result, once iteration has ended.
 
         Raises:
-            UsageError: The run is still going on.
+            TTComputeError: The run failed.
+            UsageError: The run is still going on, or was ended before it had a result.
         """
         if self._error is not None:
             raise self._error
         if self._result is None:
+            if self._task is not None and self._task.done():
+                raise UsageError("the run was ended before it had a result", hint="see `partial`")
             raise UsageError("the run has not ended", hint="iterate to the end first")
         return self._result
 

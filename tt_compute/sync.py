@@ -57,12 +57,13 @@ class BackgroundLoop:
         return os.getpid() != self._pid
 
     def close(self) -> None:
-        """Stop the loop and its thread; may be called twice."""
+        """End what still runs on the loop, then the loop and its thread; may be called twice."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is None or thread is None or self.forked():
             return
+        asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -87,6 +88,14 @@ class BackgroundLoop:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _wind_up() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 class SyncRun:
@@ -120,7 +129,11 @@ class SyncRun:
     @property
     def partial(self) -> Result | None:
         """As ``SolveRun.partial``."""
-        return self._run.partial
+
+        async def read() -> Result | None:
+            return self._run.partial
+
+        return self._loop.run(read())
 
     def interrupt(self) -> None:
         """As ``SolveRun.interrupt``."""

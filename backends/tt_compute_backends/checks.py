@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 from tt_compute.errors import InvalidRequestError, UnsupportedError
-from tt_compute.types import (
-    Capabilities,
-    GenerateRequest,
-    JsonSchemaFormat,
-    Message,
-    SamplingParams,
-)
+from tt_compute.sampling import check_encodable, check_sampling
+from tt_compute.types import Capabilities, GenerateRequest, JsonSchemaFormat, Message
 
-__all__ = ["MAX_STOP_STRINGS", "check_request"]
+__all__ = ["check_request"]
 
-MAX_STOP_STRINGS = 16
-_MAX_TEMPERATURE = 5.0
-_MAX_PENALTY = 2.0
 _MAX_SCHEMA_DEPTH = 64
 _MAX_SCHEMA_NODES = 10_000
-
-_Number = TypeVar("_Number", int, float)
 
 
 def check_request(request: GenerateRequest, capabilities: Capabilities) -> None:
@@ -33,7 +23,7 @@ def check_request(request: GenerateRequest, capabilities: Capabilities) -> None:
         UnsupportedError: The request needs an ability that ``capabilities`` lacks.
     """
     _check_messages(request)
-    _check_sampling(request.sampling)
+    check_sampling(request.sampling)
     _check_abilities(request, capabilities)
     if request.response_format is not None:
         _check_schema(request.response_format)
@@ -43,7 +33,7 @@ def _check_messages(request: GenerateRequest) -> None:
     if not request.messages:
         raise InvalidRequestError("the prompt has no messages")
     for position, message in enumerate(request.messages):
-        _check_encodable(f"message {position}", message.text)
+        check_encodable(f"message {position}", message.text)
     last = request.messages[-1]
     if request.continue_assistant:
         if last.role != "assistant":
@@ -52,54 +42,6 @@ def _check_messages(request: GenerateRequest) -> None:
             )
     elif not last.text.strip():
         raise InvalidRequestError("the last message is empty")
-
-
-def _check_encodable(what: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequestError(
-            f"{what}: {text[error.start]!r} at {error.start} is half a surrogate pair, not a character",
-            hint="decode the source with errors='replace'",
-        ) from error
-
-
-def _check_sampling(sampling: SamplingParams) -> None:
-    _check_range("temperature", sampling.temperature, low=0.0, high=_MAX_TEMPERATURE)
-    _check_range("top_p", sampling.top_p, low=0.0, high=1.0, above_low=True)
-    _check_range("top_k", sampling.top_k, low=1)
-    _check_range("max_tokens", sampling.max_tokens, low=1)
-    _check_range("logprobs", sampling.logprobs, low=0)
-    _check_range(
-        "presence_penalty", sampling.presence_penalty, low=-_MAX_PENALTY, high=_MAX_PENALTY
-    )
-    _check_range(
-        "frequency_penalty", sampling.frequency_penalty, low=-_MAX_PENALTY, high=_MAX_PENALTY
-    )
-    if len(sampling.stop) > MAX_STOP_STRINGS:
-        raise InvalidRequestError(f"stop: {len(sampling.stop)} strings, at most {MAX_STOP_STRINGS}")
-    for position, text in enumerate(sampling.stop):
-        if not text:
-            raise InvalidRequestError(f"stop[{position}] is empty")
-        _check_encodable(f"stop[{position}]", text)
-
-
-def _check_range(
-    name: str,
-    value: _Number | None,
-    *,
-    low: _Number,
-    high: _Number | None = None,
-    above_low: bool = False,
-) -> None:
-    if value is None:
-        return
-    # Positively phrased, so that NaN fails.
-    good = (value > low if above_low else value >= low) and (high is None or value <= high)
-    if not good:
-        lower = f"{'above' if above_low else 'at least'} {low:g}"
-        upper = "" if high is None else f" and at most {high:g}"
-        raise InvalidRequestError(f"{name}: {value:g}, must be {lower}{upper}")
 
 
 def _check_abilities(request: GenerateRequest, capabilities: Capabilities) -> None:

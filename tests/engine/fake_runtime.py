@@ -1,7 +1,8 @@
 """A deterministic runtime without a model: the prompt's words say what its rows do.
 
 ``length=5`` ends a row with ``stop`` after 5 tokens; without it rows run to ``max_tokens`` (default 10**9).
-``prefill=3`` takes 3 steps to compute the prompt once. ``oom=2`` runs out of memory instead of making token
+``prefill=3`` takes 3 steps to compute the prompt once; a row that is cancelled in them leaves one token of
+the prompt cached for each. ``oom=2`` runs out of memory instead of making token
 2; ``raise=2`` fails the whole step there, ``kill=2`` the process, ``hang=2`` hangs it. ``refuse``,
 ``refuse-badly`` and ``refuse-add`` are refused. Token ``t`` of a row with seed ``s`` is ``s:t `` with
 log-probability ``-t``.
@@ -53,6 +54,7 @@ class FakeRuntime:
         self.options: dict[str, object] = {}
         self.words: dict[tuple[int, ...], tuple[str, ...]] = {}
         self.computed: set[tuple[int, ...]] = set()
+        self.partly: dict[tuple[int, ...], int] = {}
         self.rows: dict[int, FakeRow] = {}
         self.freed: set[int] = set()
         self.journal: list[tuple[str, int]] = []
@@ -100,8 +102,10 @@ class FakeRuntime:
 
     def cancel(self, row: int) -> None:
         self.journal.append(("cancel", row))
-        if self.rows.pop(row, None) is not None:
+        ended = self.rows.pop(row, None)
+        if ended is not None:
             self.freed.add(row)
+            self.partly[ended.prompt.token_ids] = ended.waited
 
     def step(self) -> list[RowStep]:
         self.journal.append(("step", len(self.rows)))
@@ -133,6 +137,8 @@ class FakeRuntime:
             elif row.waited + 1 < (row.number("prefill") or 1):
                 row.waited += 1
                 return None
+            else:
+                cached = self.partly.get(ids, 0)
             self.computed.add(ids)
         return self._token(number, row, cached)
 

@@ -617,6 +617,25 @@ async def test_two_hundred_cycles_leave_nothing_behind(fake_load: MakeLoad, hold
     assert (threading.active_count(), file_descriptors()) == before
 
 
+@linux_only
+def test_a_closed_loop_ends_an_engine_that_still_talks(fake_load: MakeLoad, hold: Hold) -> None:
+    """Nobody is left to hear it, so it is killed instead of talking for ever."""
+
+    async def leave_open() -> tuple[EngineHost, object]:
+        host = hold(fake_load())
+        scope = host.open(ask("", deltas="text"))
+        generation = await scope.__aenter__()
+        generation.draw()
+        await first_delta(generation)
+        return host, scope
+
+    loop = asyncio.new_event_loop()
+    host, _scope = loop.run_until_complete(leave_open())
+    loop.close()
+    join_engine_threads()
+    assert str(host.pid) not in children()
+
+
 async def test_inline_is_the_same_on_a_thread(fake_load: MakeLoad) -> None:
     """No process, the same events; the thread ends with the last release."""
 
@@ -661,7 +680,8 @@ SCRIPT = textwrap.dedent("""
 
 
 def script_environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def test_a_script_that_forgets_to_release_ends_all_the_same() -> None:

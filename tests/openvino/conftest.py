@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,19 +16,10 @@ from tt_compute.types import (
     SamplingParams,
     TokenLogprob,
 )
-from tt_compute_backends.engine.runtime import LoadRequest, RowParams, Runtime
+from tt_compute_backends.engine.runtime import LoadRequest, Runtime
 from tt_compute_backends.engine.sampling import row_params
 
 MakeRequest = Callable[..., GenerateRequest]
-
-
-@pytest.fixture(scope="session")
-def embedded_model() -> Path:
-    """The embedded model's checked file."""
-    given = os.environ.get("TTC_TEST_MODEL")
-    if given is None:
-        pytest.skip("TTC_TEST_MODEL names no model file")
-    return Path(given)
 
 
 class RowResult(msgspec.Struct):

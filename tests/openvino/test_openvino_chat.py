@@ -15,7 +15,7 @@ from tt_compute_backends.chat import ChatRenderer
 CONTROL = ("<|im_start|>", "<|im_end|>", "<s>", "<s><s>", "aa")
 
 
-def _template(turns: Sequence[dict[str, str]], open_turn: bool) -> str:  # noqa: FBT001 - the protocol's shape
+def _template(turns: Sequence[dict[str, str]], open_turn: bool) -> str:
     body = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in turns)
     return body + ("<|im_start|>assistant\n" if open_turn else "")
 
@@ -68,7 +68,7 @@ def test_an_open_assistant_turn_ends_where_its_text_ends() -> None:
 def test_a_template_that_drops_the_assistant_turn_cannot_continue_it() -> None:
     """It is an error, not a prompt without the text."""
 
-    def users_only(turns: Sequence[dict[str, str]], open_turn: bool) -> str:  # noqa: FBT001 - the protocol's shape
+    def users_only(turns: Sequence[dict[str, str]], open_turn: bool) -> str:
         return "".join(turn["content"] for turn in turns if turn["role"] == "user")
 
     renderer = ChatRenderer(users_only, CONTROL)

@@ -173,6 +173,7 @@ def test_what_the_advice_asks_for_would_do(
     given_way = {name: figure(best, name) for name in best.violates}
     relaxed = planner.plan(request_, msgspec.structs.replace(objective, **given_way))
     assert chosen(relaxed).feasible
+    assert not relaxed.advice
 
 
 def test_the_tightest_constraint_is_named_first(make_service: Make, clock: Clock) -> None:
@@ -226,6 +227,28 @@ def test_equal_costs_are_decided_by_speed_and_equal_speeds_by_name(
     twins = [make_service("z"), make_service("y")]
     for order in (twins, twins[::-1]):
         assert chosen(planner_of(order, clock).plan(request, Objective())).deployment == "y"
+
+
+def test_at_equal_cost_and_speed_the_better_wins(make_service: Make, clock: Clock) -> None:
+    """Even by less than half a point."""
+    request = msgspec.structs.replace(REQUEST, strategy="single")
+    specs = [make_service("a", success_rate=0.6), make_service("b", success_rate=0.603)]
+    assert chosen(planner_of(specs, clock).plan(request, Objective())).deployment == "b"
+
+
+def test_among_options_that_fail_by_unknowns_only_preference_decides(
+    make_service: Make, clock: Clock
+) -> None:
+    """Not how far below its other limits one stays."""
+    request = msgspec.structs.replace(REQUEST, strategy="single")
+    specs = [
+        make_service("cheap", tokens_per_s=None, usd_per_mtok=0.1, success_rate=0.4),
+        make_service("good", tokens_per_s=None, usd_per_mtok=0.5, success_rate=0.8),
+    ]
+    objective = Objective(max_latency_s=5, max_cost_usd=1)
+    plan = planner_of(specs, clock).plan(request, objective)
+    assert chosen(plan).deployment == "good"
+    assert chosen(plan).violates == ("latency_s: unknown",)
 
 
 def test_the_same_request_gets_the_same_plan(fleet: list[DeploymentSpec], clock: Clock) -> None:

@@ -8,28 +8,32 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import click
 import msgspec
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
-from tt_compute.cli.downloads import DownloadBars
-from tt_compute.cli.render import live_view, plan_line, plan_view, predicted_line, result_view
-from tt_compute.cli.shared import Output, command, error_document, example, printable, report
+from tt_compute.cli.codes import BAD_USAGE, INTERRUPTED
+from tt_compute.cli.render import plan_view, result_view
+from tt_compute.cli.screen import Screen
+from tt_compute.cli.shared import (
+    Output,
+    command,
+    error_document,
+    example,
+    interruption,
+    printable,
+)
 from tt_compute.client import Client
-from tt_compute.errors import InvalidRequestError, TTComputeError
+from tt_compute.errors import InfeasibleError, InvalidRequestError, TTComputeError
 from tt_compute.options import SolveOptions
 from tt_compute.planning.explain import explain
-from tt_compute.planning.types import Objective
-from tt_compute.results import Progress, Result
+from tt_compute.planning.types import Candidate, Objective, Plan
+from tt_compute.results import Result
 from tt_compute.sync import SyncRun
 
 __all__ = ["plan", "solve"]
 
-INTERRUPTED = 130
 TASKS = ("math", "choice", "code", "json", "open")
 MAX_PROMPT_BYTES = 16 * 1024 * 1024
 """Far above any context; keeps a wrong file from filling the memory."""
@@ -72,19 +76,13 @@ def solve(output: Output, **given: Any) -> None:
     """Answer PROMPT ("-" reads standard input) with as much compute as the objective asks for."""
     prompt = _prompt(given)
     with (
-        DownloadBars(output.err) as bars,
-        Client(output.config, download_progress=bars) as client,
+        Screen(output) as screen,
+        Client(output.config, download_progress=screen.download) as client,
         client.stream(prompt, **_options(client, given)) as run,
     ):
-        error = _watch(output, run, bars)
-        result = run.partial
-    if output.as_json:
-        _print_document(output, result, error)
-    elif result is not None and (error is None or result.samples):
-        output.out.print(result_view(result))
-    for warning in () if result is None else result.warnings:
-        output.warn(warning)
-    _exit(output, result, error)
+        error = _watch(run, screen)
+        # Told before the engines end, which takes a moment.
+        _tell(output, run.partial, error)
 
 
 @click.command(epilog=example('ttc plan "What is 9 times 7?" --quality 0.9'))
@@ -95,30 +93,24 @@ def plan(output: Output, **given: Any) -> None:
     prompt = _prompt(given)
     with Client(output.config) as client:
         decided = client.plan(prompt, **_options(client, given))
+    error = None if decided.chosen is not None else InfeasibleError(decided.advice)
     if output.as_json:
-        output.document(decided.to_dict())
+        problem = {} if error is None else {"error": error_document(error)}
+        output.document({**decided.to_dict(), **problem})
     else:
-        explanation = explain(decided)
-        output.out.print(plan_view(decided, explanation.rows))
-        for line in explanation.reasons:
-            output.out.print(Text(line))
-    if decided.chosen is None:
-        output.err.print(f"[bold red]infeasible:[/] {decided.advice}")
-        sys.exit(3)
+        _explain(output, decided)
+    if error is not None:
+        raise error
 
 
 def _options(client: Client, given: dict[str, Any]) -> SolveOptions:
     """The command line's objective on top of the configuration's, and the other options as they are."""
     names = {field.name for field in msgspec.structs.fields(Objective)}
-    objective = {key: value for key, value in given.items() if key in names and value is not None}
-    passed = ("system", "task", "deployment", "strategy", "stop", "verifier", "seed", "temperature")
-    options: dict[str, Any] = {
-        key: given[key] for key in (*passed, "max_tokens") if given[key] is not None
-    }
+    stated = {name: value for name, value in given.items() if value is not None}
+    objective = {name: value for name, value in stated.items() if name in names}
+    options = {name: value for name, value in stated.items() if name not in names}
     if objective:
         options["objective"] = msgspec.structs.replace(client.config.objective, **objective)
-    if given.get("strict"):
-        options["strict"] = True
     return cast("SolveOptions", options)
 
 
@@ -126,68 +118,106 @@ def _prompt(given: dict[str, Any]) -> str:
     text, file = given.pop("prompt"), given.pop("file")
     if (text is None) == (file is None):
         raise InvalidRequestError(
-            "give one prompt: as an argument, `-` for standard input, or --file"
+            "give one prompt", hint="as an argument, `-` for standard input, or --file"
         )
     if text is not None and text != "-":
         return str(text)
     try:
-        with sys.stdin.buffer if file is None else file.open("rb") as stream:
+        with _opened(file) as stream:
             data = stream.read(MAX_PROMPT_BYTES + 1)
         if len(data) > MAX_PROMPT_BYTES:
             raise InvalidRequestError(f"the prompt is larger than {MAX_PROMPT_BYTES} bytes")
         return data.decode("utf-8")
     except OSError as exc:
-        raise InvalidRequestError(f"cannot read {file}: {exc.strerror}") from exc
+        source = "standard input" if file is None else file
+        raise InvalidRequestError(f"cannot read {source}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise InvalidRequestError(f"the prompt is not UTF-8: {exc.reason}") from exc
+        raise InvalidRequestError(
+            f"the prompt is not UTF-8: {exc.reason} at byte {exc.start}"
+        ) from exc
 
 
-def _watch(output: Output, run: SyncRun, bars: DownloadBars) -> TTComputeError | None:
+def _opened(file: Path | None) -> BinaryIO:
+    if file is not None:
+        return file.open("rb")
+    # None where whoever started the program closed it.
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - typeshed leaves this case out
+        raise InvalidRequestError("standard input is closed")
+    if sys.stdin.isatty():
+        click.echo("reading the prompt from the terminal; Ctrl-D ends it", err=True)
+    return sys.stdin.buffer
+
+
+def _watch(run: SyncRun, screen: Screen) -> TTComputeError | None:
     """Show the run while it goes on; Ctrl-C ends it with what there is. Returns how it failed."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        # A second one ends the program.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         run.interrupt()
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        _show(output.err, run, bars, live=not output.as_json and output.err.is_terminal)
+        for event in run:
+            screen.show(event)
     except TTComputeError as exc:
         return exc
     finally:
         signal.signal(signal.SIGINT, before)
+        screen.stop()
     return None
 
 
-def _show(err: Console, run: SyncRun, bars: DownloadBars, *, live: bool) -> None:
-    planned = False
-    view = Live(console=err, refresh_per_second=12, transient=False)
-    for event in run:
-        if not isinstance(event, Progress) or not live:
-            continue
-        if not planned:
-            planned = True
-            bars.stop()
-            err.print(f"[bold]Plan[/]  {plan_line(event.plan)}")
-            err.print(f"[dim]      predicted {predicted_line(event.plan.predicted)}[/]")
-            view.start()
-        view.update(live_view(event))
-    view.stop()
+def _tell(output: Output, result: Result | None, error: TTComputeError | None) -> None:
+    """Print what came of a run and end the command with its code.
+
+    Raises:
+        TTComputeError: How the run failed.
+    """
+    ended = result is None or result.receipt.stop_reason == "interrupted"
+    if output.as_json and (error is None or error.exit_code != BAD_USAGE):
+        output.document(_document(result, error, interrupted=ended))
+    elif result is not None and (error is None or result.samples):
+        output.lay(result_view(result))
+    for warning in () if result is None else result.warnings:
+        output.warn(warning)
+    if error is not None:
+        raise error
+    if ended:
+        output.interrupted()
+        sys.exit(INTERRUPTED)
 
 
-def _print_document(output: Output, result: Result | None, error: TTComputeError | None) -> None:
-    document: dict[str, Any] = {} if result is None else result.to_dict()
+def _document(
+    result: Result | None, error: TTComputeError | None, *, interrupted: bool
+) -> dict[str, Any]:
+    document = {} if result is None else result.to_dict()
     if error is not None:
         document["error"] = error_document(error)
-    elif result is None or result.receipt.stop_reason == "interrupted":
-        document["error"] = {"type": "Interrupted", "message": "interrupted", "hint": None}
-    output.document(document)
+    elif interrupted:
+        document["error"] = interruption()
+    return document
 
 
-def _exit(output: Output, result: Result | None, error: TTComputeError | None) -> None:
-    if error is not None:
-        report(Output(as_json=False, config=output.config), error)
-        sys.exit(error.exit_code)
-    if result is None or result.receipt.stop_reason == "interrupted":
-        output.err.print(printable("interrupted"))
-        sys.exit(INTERRUPTED)
+def _explain(output: Output, decided: Plan) -> None:
+    explanation = explain(decided)
+    rows = list(explanation.rows)
+    baseline = _baseline(decided)
+    if baseline is not None and all(baseline != row for row, _ in rows):
+        rows.append((baseline, False))
+    output.lay(plan_view(decided, rows))
+    for line in explanation.reasons:
+        output.say(printable(line))
+
+
+def _baseline(decided: Plan) -> Candidate | None:
+    """One sample on the chosen deployment: what every other plan is measured by."""
+    return next(
+        (
+            candidate
+            for candidate in decided.candidates
+            if candidate.strategy == "single"
+            and (decided.chosen is None or candidate.deployment == decided.chosen.deployment)
+        ),
+        None,
+    )

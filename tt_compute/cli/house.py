@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import click
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
-from tt_compute.cli.shared import Output, command, example
+from tt_compute.cli.codes import FAILED
+from tt_compute.cli.shared import Output, command, example, printable
+from tt_compute.cli.table import Cell, columns
 from tt_compute.config import FILE_NAME, Config, starter_text
 from tt_compute.errors import ConfigError, TTComputeError
 from tt_compute.modelstore.store import LocalModelStore
@@ -23,7 +26,11 @@ from tt_compute.store import Store
 
 __all__ = ["backends", "config", "doctor", "init", "store"]
 
-NOT_WELL = 4
+_MARKS = {
+    True: Text("ok", "green"),
+    False: Text("no", "bold red"),
+    None: Text("not checked", "dim"),
+}
 
 
 @click.command(epilog=example("ttc backends"))
@@ -34,13 +41,16 @@ def backends(output: Output) -> None:
     if output.as_json:
         output.document({"backends": rows})
         return
-    table = Table("backend", "state", "from", box=None, padding=(0, 2))
+    table: list[Sequence[Cell] | Text] = []
     for row in rows:
-        state = f"available {row['version'] or ''}" if row["available"] else row["reason"]
-        table.add_row(row["name"], Text(state), Text(row["distribution"]))
-        if row["install"]:
-            table.add_row("", Text(row["install"], style="bold"), "")
-    output.out.print(table)
+        state = f"available {row['version'] or ''}".strip() if row["available"] else "no"
+        table.append((row["name"], state, row["distribution"]))
+        table += [
+            Text(f"    {printable(row[key])}", style)
+            for key, style in (("reason", ""), ("install", "bold"))
+            if row[key]
+        ]
+    output.lay(columns(table, header=("backend", "state", "from")))
 
 
 @click.command(epilog=example("ttc doctor"))
@@ -52,13 +62,13 @@ def doctor(output: Output) -> None:
     if output.as_json:
         output.document({"ok": well, "checks": findings})
     else:
-        marks = {True: "[green]ok[/]", False: "[red]no[/]", None: "[dim]not checked[/]"}
-        table = Table.grid(padding=(0, 2))
-        for finding in findings:
-            table.add_row(marks[finding["ok"]], finding["name"], Text(finding["detail"]))
-        output.out.print(table)
+        rows = [
+            (_MARKS[finding["ok"]], printable(finding["name"]), printable(finding["detail"]))
+            for finding in findings
+        ]
+        output.lay(columns(rows))
     if not well:
-        sys.exit(NOT_WELL)
+        sys.exit(FAILED)
 
 
 @click.command(epilog=example("ttc init"))
@@ -77,7 +87,7 @@ def init(output: Output, path: Path, *, force: bool) -> None:
     if output.as_json:
         output.document({"path": str(path)})
     else:
-        output.out.print(f"wrote {path}")
+        output.say(f"wrote {path}")
 
 
 @click.group()
@@ -93,10 +103,11 @@ def show_config(output: Output) -> None:
     if output.as_json:
         output.document({"settings": [setting._asdict() for setting in settings]})
         return
-    table = Table("setting", "value", "from", box=None, padding=(0, 2))
-    for setting in settings:
-        table.add_row(setting.name, Text(str(setting.value)), Text(setting.origin))
-    output.out.print(table)
+    rows = [
+        (setting.name, printable(_shown(setting.value)), printable(setting.origin))
+        for setting in settings
+    ]
+    output.lay(columns(rows, header=("setting", "value", "from")))
 
 
 @click.group()
@@ -117,10 +128,8 @@ def store_info(output: Output) -> None:
     if output.as_json:
         output.document(info)
         return
-    table = Table.grid(padding=(0, 2))
-    for name, value in info.items():
-        table.add_row(name, Text(str(value)))
-    output.out.print(table)
+    rows = [(name, printable(_told(name, value))) for name, value in info.items()]
+    output.lay(columns(rows))
 
 
 @store.command("purge", epilog=example("ttc store purge --older-than-days 30"))
@@ -141,7 +150,7 @@ def store_purge(output: Output, *, older_than_days: float | None, yes: bool) -> 
     if output.as_json:
         output.document({"deleted": deleted})
     else:
-        output.out.print(f"deleted {deleted} runs")
+        output.say(f"deleted {deleted} run{'' if deleted == 1 else 's'}")
 
 
 class _Opened:
@@ -159,6 +168,22 @@ class _Opened:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self._setup.aclose()
+
+
+def _shown(value: object) -> str:
+    """A setting's value, for people."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, cast("Sequence[object]", value)))
+    if value is None:
+        return "-"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+def _told(name: str, value: object) -> str:
+    """A figure of the store, for people."""
+    if isinstance(value, float) and name.endswith("_at"):
+        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+    return _shown(value)
 
 
 def _available(backend: str) -> bool:

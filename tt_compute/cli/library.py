@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import anyio
 import click
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
-from tt_compute.cli.downloads import DownloadBars
+from tt_compute.cli.codes import BAD_USAGE
+from tt_compute.cli.screen import Screen
 from tt_compute.cli.shared import Output, command, error_document, example, printable
+from tt_compute.cli.table import columns
 from tt_compute.config import Config
 from tt_compute.errors import UnknownNameError
 from tt_compute.modelstore.store import LocalModelStore
@@ -24,7 +26,6 @@ from tt_compute.profiles.validation import validate
 __all__ = ["models", "profiles"]
 
 KINDS: tuple[Kind, ...] = tuple(FOLDERS)
-BAD_PROFILE = 2
 
 
 @click.group()
@@ -45,10 +46,8 @@ def list_profiles(output: Output) -> None:
     if output.as_json:
         output.document({"profiles": rows})
         return
-    table = Table("kind", "id", "file", box=None, padding=(0, 2))
-    for row in rows:
-        table.add_row(*row.values())
-    output.out.print(table)
+    cells = [[printable(cell) for cell in row.values()] for row in rows]
+    output.lay(columns(cells, header=("kind", "id", "file")))
 
 
 @profiles.command(epilog=example("ttc profiles show local/smollm2-135m-openvino"))
@@ -61,7 +60,7 @@ def show(output: Output, profile_id: str) -> None:
     if output.as_json:
         output.document(document)
     else:
-        output.out.print_json(data=document)
+        output.lay(Text(printable(json.dumps(document, ensure_ascii=False, indent=2))))
 
 
 @profiles.command("validate", epilog=example("ttc profiles validate ./my-profiles"))
@@ -81,14 +80,14 @@ def validate_profiles(output: Output, paths: tuple[Path, ...]) -> None:
         )
     else:
         for error in findings.errors:
-            output.err.print(Text(printable(error.message), style="red"))
+            output.tell("error:", "bold red", error.message)
             if error.hint:
-                output.err.print(Text(f"  {printable(error.hint)}", style="dim"))
+                output.tell("hint:", "bold", error.hint)
         for warning in findings.warnings:
             output.warn(warning)
-        output.out.print(f"{findings.files} files, {len(findings.errors)} errors")
+        output.say(f"{findings.files} files, {len(findings.errors)} errors")
     if findings.errors:
-        sys.exit(BAD_PROFILE)
+        sys.exit(BAD_USAGE)
 
 
 @click.group()
@@ -106,11 +105,19 @@ def list_models(output: Output) -> None:
     if output.as_json:
         output.document({"models": [_stored(file) for file in files]})
         return
-    table = Table("model", "format", "dtype", "size", "state", "path", box=None, padding=(0, 2))
-    for file in files:
-        size = f"{file.bytes / 1e6:.0f} MB"
-        table.add_row(file.model, file.format, file.dtype, size, file.state, str(file.path))
-    output.out.print(table)
+    rows = [
+        (
+            printable(file.model),
+            file.format,
+            printable(file.dtype),
+            f"{file.bytes / 1e6:.0f} MB",
+            file.state,
+            printable(str(file.path)),
+        )
+        for file in files
+    ]
+    header = ("model", "format", "dtype", "size", "state", "path")
+    output.lay(columns(rows, header=header, right={3}))
 
 
 @models.command(epilog=example("ttc models pull smollm2-135m-instruct"))
@@ -121,13 +128,13 @@ def pull(output: Output, model_id: str, format_: str) -> None:
     """Fetch a model's weights into the shared cache; nothing to do when they are there."""
     config = Config.load(output.config)
     model = config.library.model(model_id)
-    with DownloadBars(output.err) as bars:
-        store = LocalModelStore(config.cache_dir, progress=bars)
+    with Screen(output) as screen:
+        store = LocalModelStore(config.cache_dir, progress=screen.download)
         path = anyio.run(store.pull, model, format_)
     if output.as_json:
         output.document({"model": model.id, "format": format_, "path": str(path)})
     else:
-        output.out.print(str(path))
+        output.say(str(path))
 
 
 def _profile(library: ProfileLibrary, profile_id: str) -> msgspec.Struct:

@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from importlib.metadata import version
+from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
 
 import click
 
-from tt_compute.cli.ask import plan, solve
-from tt_compute.cli.house import backends, config, doctor, init, store
-from tt_compute.cli.library import models, profiles
+from tt_compute.cli.codes import BAD_USAGE, FAILED, INTERRUPTED
 
 __all__ = ["cli", "main"]
 
-BAD_USAGE = 2
-INTERRUPTED = 130
+_COMMANDS = {
+    "solve": ("ask", "Answer a prompt with as much compute as the objective asks for."),
+    "plan": ("ask", "Show how a prompt would be answered and why; runs nothing."),
+    "backends": ("house", "List the backends: available, or why not."),
+    "profiles": ("library", "Hardware, models and deployments, as YAML has them."),
+    "models": ("library", "Weights of local models: what is here, fetch more."),
+    "doctor": ("house", "Check that the configured deployments can run here."),
+    "init": ("house", "Write a commented ttc.yaml to begin with."),
+    "config": ("house", "The configuration in force."),
+    "store": ("house", "The receipts of past runs."),
+}
+"""Command -> its module in ``tt_compute.cli`` and what it does, so that ``ttc --help`` imports none of them."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("tt-compute"), prog_name="ttc")
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"tt_compute.cli.{_COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature
+    if asked and not ctx.resilient_parsing:
+        from importlib.metadata import version  # noqa: PLC0415 - importing it costs 20 ms
+
+        click.echo(f"ttc, version {version('tt-compute')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='\b\nExample:\n  ttc solve "What is 9 times 7?"',
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Spend the right amount of test-time compute on each request, on whatever hardware is there."""
 
 
-for _command in (solve, plan, backends, profiles, models, doctor, init, config, store):
-    cli.add_command(_command)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; no traceback reaches the user.
 
-
-def main() -> None:
-    """Run the command line and exit with its code; no traceback reaches the user."""
+    Args:
+        arguments: Without the program's name; None = those of the process.
+    """
+    _make_streams_safe()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(args=arguments, prog_name="ttc", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as exc:
         exc.show()
         sys.exit(BAD_USAGE)
@@ -39,5 +87,30 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; the interpreter must not flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone, as `head` does.
+        _drop_output()
+    except OSError as exc:
+        _drop_output()
+        click.echo(f"error: {exc}", err=True)
+        sys.exit(FAILED)
+
+
+def _make_streams_safe() -> None:
+    """Have streams that take every character, also where a parent closed them or set an encoding."""
+    # Closed ones are opened on nothing, for as long as the process lives.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - see above
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - see above
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        cast("io.TextIOWrapper", stdout).reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Send what is still in the buffers nowhere, lest the interpreter complain of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

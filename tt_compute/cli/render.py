@@ -1,191 +1,232 @@
-"""How a run and a plan look on a terminal."""
+"""How a plan, a run and its result look on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tt_compute.cli.shared import printable
-from tt_compute.planning.types import Candidate, Plan, Prediction
+from tt_compute.cli.table import Cell, columns
+from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
 
-__all__ = ["live_view", "plan_line", "plan_view", "predicted_line", "receipt_table", "result_view"]
+__all__ = ["plan_lines", "plan_view", "progress_view", "result_view"]
 
-_TEXT_WIDTH = 48
+_ANSWER_WIDTH = 24
+_TEXT_WIDTH = 200
 _VOTE_MARKS = 40
-_MANY_SAMPLES = 24
+_VOTE_ROWS = 5
+_HALF_PERCENT = 0.005
+_MINUTE_S = 60
+_REASONS = {
+    "settled": "the vote was settled",
+    "budget": "the whole budget was drawn",
+    "deadline": "the deadline passed; this is the best so far",
+    "cost": "the cost limit was reached",
+    "verifier": "the verifier accepted a sample",
+    "interrupted": "interrupted; this is the best so far",
+    "failed": "the run failed",
+}
 
 
-def plan_line(chosen: Candidate) -> str:
-    """The decision in one line."""
-    if chosen.max_samples == 1:
-        return f"{chosen.deployment}: {chosen.strategy}"
-    rule = f", stop rule {chosen.stop_rule}" if chosen.stop_rule else ""
-    return (
-        f"{chosen.deployment}: {chosen.strategy} of up to {chosen.max_samples}"
-        f"{rule}, at most {chosen.wave} at once"
-    )
-
-
-def predicted_line(predicted: Prediction) -> str:
-    """What is expected, in one line."""
+def plan_lines(chosen: Candidate) -> Text:
+    """The decision and what is expected of it, in three lines."""
+    what = chosen.strategy
+    if chosen.max_samples > 1:
+        what += f" of up to {chosen.max_samples}, {chosen.wave} at once"
+    if chosen.stop_rule:
+        what += f", stop rule {chosen.stop_rule}"
+    predicted = chosen.predicted
     p95 = "" if predicted.latency_p95_s is None else f" (p95 {_seconds(predicted.latency_p95_s)})"
-    return ", ".join(
-        (
-            f"quality {_number(predicted.quality)}",
-            f"{_number(predicted.samples_mean, 1)} samples",
-            f"{_seconds(predicted.latency_p50_s)}{p95}",
-            _usd(predicted.cost_usd),
-            f"{_number(predicted.energy_j, 1)} J",
-        )
+    figures = (
+        f"quality {_probability(predicted.quality)}",
+        f"samples {_number(predicted.samples_mean)}",
+        f"latency {_seconds(predicted.latency_p50_s)}{p95}",
+        f"cost {_usd(predicted.cost_usd)}",
     )
+    rows = (
+        (Text("Plan", "bold"), printable(what)),
+        (Text("on", "bold"), printable(chosen.deployment)),
+        (Text("predicted", "bold"), ", ".join(figures)),
+    )
+    return columns(rows)
 
 
-def live_view(progress: Progress) -> RenderableType:
-    """The run so far: samples as they end, the vote, what was stopped."""
-    parts: list[RenderableType] = [_samples_table(progress.finished[-_MANY_SAMPLES:])]
-    if progress.votes:
-        parts.append(_votes_table(progress.votes))
-    state = (
-        f"{len(progress.finished)} of {progress.drawn} drawn have ended, {progress.live} running"
-    )
+def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
+    """The candidates worth looking at, by deployment; the chosen one is marked."""
+    shown = list(rows)
+    lines: list[Sequence[Cell] | Text] = []
+    deployments = dict.fromkeys(candidate.deployment for candidate, _ in shown)
+    for deployment in deployments:
+        lines.append(Text(printable(deployment), "bold"))
+        lines += [
+            _candidate_row(candidate, chosen=chosen)
+            for candidate, chosen in shown
+            if candidate.deployment == deployment
+        ]
+    header = "", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples"
+    table = columns(lines, header=header, right=range(2, len(header)))
+    missed = any(not candidate.feasible for candidate, _ in shown)
+    key = "→ chosen   x misses the objective" if missed else "→ chosen"
+    rejected = [f"rejected  {item.deployment}: {item.reason}" for item in plan.rejected]
+    notes = [Text(printable(line), "dim") for line in (key, *rejected)]
+    return Text("\n").join([table, *notes])
+
+
+def progress_view(progress: Progress, rows: int) -> Text:
+    """The run so far: samples as they end, the vote, what was stopped.
+
+    Args:
+        progress: Where it stands.
+        rows: Most lines to use; the samples that ended last are shown.
+    """
+    votes = _votes(progress.votes)
+    state = [
+        f"{progress.drawn} drawn",
+        f"{len(progress.finished)} ended",
+        f"{progress.live} running",
+    ]
     if progress.posterior is not None:
-        state += f"; the leader is right about the vote with {progress.posterior:.3f}"
+        state.append(f"posterior {_share(progress.posterior)}")
     if progress.stopped:
-        state += f"; settled, stopping {len(progress.stopped)}"
-    parts.append(Text(state, style="dim"))
-    return Group(*parts)
+        state.append(f"settled, stopping {len(progress.stopped)}")
+    room = max(1, rows - len(votes) - 1)
+    samples = [_sample_row(sample) for sample in progress.finished[-room:]]
+    parts = [columns(part) for part in (samples, votes) if part]
+    return Text("\n").join([*parts, Text(", ".join(state), "dim")])
 
 
-def result_view(result: Result) -> RenderableType:
+def result_view(result: Result) -> Text:
     """Answer, how it was reached, receipt."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
     answer = "none found" if result.answer is None else printable(result.answer)
-    table.add_row("Answer", Text(answer, style="bold green"))
+    rows: list[Sequence[Cell]] = []
+    if "\n" in answer:
+        # As it is, so that it can be copied.
+        above = [Text("Answer", "bold"), Text(answer, "green"), Text()]
+    else:
+        above = []
+        rows.append((Text("Answer", "bold"), Text(answer, "bold green")))
     if result.confidence is not None:
-        table.add_row("Confidence", f"{result.confidence:.2f} (estimated P(correct))")
-    table.add_row("Reached by", _how(result))
-    return Group(table, Text(), receipt_table(result.receipt))
+        shown = f"{_probability(result.confidence)} (estimated P(correct))"
+        rows.append((Text("Confidence", "bold"), shown))
+    rows.append((Text("Reached by", "bold"), _how(result)))
+    return Text("\n").join([*above, columns(rows), Text(), _receipt(result.receipt)])
 
 
-def receipt_table(receipt: Receipt) -> Table:
-    """Predicted beside actual."""
-    predicted = receipt.predicted
-    table = Table("Receipt", "predicted", "actual", box=None, padding=(0, 2))
-    rows: Sequence[tuple[str, str, str]] = (
-        (
-            "samples",
-            _number(predicted.samples_mean, 1),
-            f"{receipt.samples_drawn} ({receipt.samples_cancelled} cancelled, {receipt.samples_failed} failed)",
-        ),
-        ("latency", _seconds(predicted.latency_p50_s), _seconds(receipt.latency_s)),
-        ("first token", "", _seconds(receipt.first_token_s)),
-        ("cost", _usd(predicted.cost_usd), _usd(receipt.cost_usd)),
-        (
-            "energy",
-            _joules(predicted.energy_j),
-            "not measured" if receipt.energy_j is None else _joules(receipt.energy_j),
-        ),
-        (
-            "tokens",
-            "",
-            f"{receipt.input_tokens} in, {receipt.output_tokens} out ({receipt.cancelled_tokens} cancelled)",
-        ),
-        ("quality", _number(predicted.quality), ""),
-        ("seed", "", str(receipt.seed)),
+def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
+    predicted = candidate.predicted
+    style = "bold green" if chosen else ("" if candidate.feasible else "dim")
+    cells = (
+        f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
+        candidate.strategy,
+        str(candidate.max_samples),
+        str(candidate.wave),
+        _probability(predicted.quality),
+        _seconds(predicted.latency_p50_s),
+        _seconds(predicted.latency_p95_s),
+        _usd(predicted.cost_usd),
+        _joules(predicted.energy_j),
+        _number(predicted.samples_mean),
     )
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return [Text(cell, style) for cell in cells]
 
 
-def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> RenderableType:
-    """The candidates worth looking at; the chosen one is marked."""
-    table = Table(
-        "", "deployment", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples",
-        box=None, padding=(0, 1),
-    )  # fmt: skip
-    for candidate, chosen in rows:
-        predicted = candidate.predicted
-        table.add_row(
-            "→" if chosen else "",
-            candidate.deployment,
-            candidate.strategy,
-            str(candidate.max_samples),
-            str(candidate.wave),
-            _number(predicted.quality),
-            _seconds(predicted.latency_p50_s),
-            _seconds(predicted.latency_p95_s),
-            _usd(predicted.cost_usd),
-            _joules(predicted.energy_j),
-            _number(predicted.samples_mean, 1),
-            style="bold green" if chosen else ("" if candidate.feasible else "dim"),
+def _sample_row(sample: SampleRecord) -> Sequence[Cell]:
+    tokens = _count(sample.output_tokens, "token")
+    return (
+        f"#{sample.index}",
+        Text("-" if sample.answer is None else _short(sample.answer, _ANSWER_WIDTH), "bold"),
+        Text(sample.finish_reason or "failed", "dim"),
+        Text(tokens, "dim"),
+        _short(sample.text, _TEXT_WIDTH),
+    )
+
+
+def _votes(votes: Sequence[tuple[str, int]]) -> list[Sequence[Cell]]:
+    return [
+        (
+            Text("votes" if place == 0 else "", "bold"),
+            Text(_short(answer, _ANSWER_WIDTH), "green" if place == 0 else "dim"),
+            Text(f"{'●' * min(count, _VOTE_MARKS)} {count}", "green" if place == 0 else "dim"),
         )
-    rejected = [f"{item.deployment}: {item.reason}" for item in plan.rejected]
-    return Group(table, *(Text(f"rejected  {line}", style="dim") for line in rejected))
-
-
-def _samples_table(samples: Sequence[SampleRecord]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for sample in samples:
-        text = " ".join(printable(sample.text).split())
-        short = text if len(text) <= _TEXT_WIDTH else text[: _TEXT_WIDTH - 1] + "…"
-        table.add_row(
-            f"#{sample.index}",
-            Text("-" if sample.answer is None else printable(sample.answer), style="bold"),
-            Text(short),
-            Text(sample.finish_reason or "failed", style="dim"),
-            Text(f"{sample.output_tokens} tokens", style="dim"),
-        )
-    return table
-
-
-def _votes_table(votes: Sequence[tuple[str, int]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for place, (answer, count) in enumerate(votes[:5]):
-        style = "green" if place == 0 else "dim"
-        marks = "●" * min(count, _VOTE_MARKS)
-        table.add_row(
-            Text("votes" if place == 0 else "", style="bold"),
-            Text(printable(answer), style=style),
-            Text(marks, style=style),
-            str(count),
-        )
-    return table
+        for place, (answer, count) in enumerate(votes[:_VOTE_ROWS])
+    ]
 
 
 def _how(result: Result) -> str:
     receipt = result.receipt
-    reasons = {
-        "settled": "the vote was settled",
-        "budget": "the whole budget was drawn",
-        "deadline": "the deadline passed; this is the best so far",
-        "cost": "the cost limit was reached",
-        "verifier": "the verifier accepted a sample",
-        "interrupted": "interrupted; this is the best so far",
-        "failed": "the run failed",
-    }
     posterior = (
-        "" if receipt.stop_posterior is None else f" (posterior {receipt.stop_posterior:.3f})"
+        "" if receipt.stop_posterior is None else f" (posterior {_share(receipt.stop_posterior)})"
     )
-    votes = sum(sample.answer is not None for sample in result.samples)
+    answered = sum(sample.answer is not None for sample in result.samples)
     return (
-        f"{receipt.samples_drawn} samples, {votes} with an answer;"
-        f" {reasons[receipt.stop_reason]}{posterior}"
+        f"{_count(receipt.samples_drawn, 'sample')}, {answered} with an answer;"
+        f" {_REASONS[receipt.stop_reason]}{posterior}"
     )
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "unknown" if value is None else f"{value:.{digits}f}"
+def _receipt(receipt: Receipt) -> Text:
+    """Predicted beside actual."""
+    predicted = receipt.predicted
+    drawn = (
+        f"{receipt.samples_drawn} ({receipt.samples_cancelled} cancelled,"
+        f" {receipt.samples_failed} failed)"
+    )
+    tokens = (
+        f"{receipt.input_tokens} in, {receipt.output_tokens} out"
+        f" ({receipt.cancelled_tokens} cancelled)"
+    )
+    energy = "not measured" if receipt.energy_j is None else _joules(receipt.energy_j)
+    rows = (
+        ("samples", _number(predicted.samples_mean), drawn),
+        ("latency", _seconds(predicted.latency_p50_s), _seconds(receipt.latency_s)),
+        ("first token", "", _seconds(receipt.first_token_s)),
+        ("cost", _usd(predicted.cost_usd), _usd(receipt.cost_usd)),
+        ("energy", _joules(predicted.energy_j), energy),
+        ("tokens", "", tokens),
+        ("quality", _probability(predicted.quality), ""),
+        ("seed", "", str(receipt.seed)),
+    )
+    return columns(rows, header=("Receipt", "predicted", "actual"))
+
+
+def _short(text: str, width: int) -> str:
+    """In one line; a longer text is cut."""
+    line = " ".join(printable(text[: 8 * width]).split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
+
+
+def _probability(value: float | None) -> str:
+    """Two digits; what is not certain is never shown as 0 or 1."""
+    if value is None:
+        return "unknown"
+    if 1 - _HALF_PERCENT <= value < 1:
+        return ">0.99"
+    if 0 < value < _HALF_PERCENT:
+        return "<0.01"
+    return f"{value:.2f}"
+
+
+def _share(value: float) -> str:
+    """Three digits; rounded down, so that nothing is certain before it is."""
+    return f"{int(value * 1000) / 1000:.3f}"
 
 
 def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f} s"
+    if value is None:
+        return "unknown"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.2f} s" if value < _MINUTE_S else f"{value:.0f} s"
 
 
 def _joules(value: float | None) -> str:
@@ -194,5 +235,5 @@ def _joules(value: float | None) -> str:
 
 def _usd(value: float | None) -> str:
     if value is None:
-        return "unknown cost"
+        return "unknown"
     return "$0" if value == 0 else f"${value:.6f}"

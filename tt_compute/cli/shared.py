@@ -1,12 +1,14 @@
-"""What every command shares: its common options, where output goes, how errors end it."""
+"""What every command shares: its common options, where output goes, how it ends."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,54 +16,108 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
+from rich.text import Text
 
-from tt_compute.errors import InfeasibleError, TTComputeError, UsageError
+from tt_compute.cli.codes import BAD_USAGE, FAILED, INTERRUPTED
+from tt_compute.errors import InfeasibleError, TTComputeError
 
-__all__ = ["Output", "command", "error_document", "example", "printable", "report"]
-
+__all__ = [
+    "Output",
+    "command",
+    "error_document",
+    "example",
+    "interruption",
+    "printable",
+]
 
 PIPE_WIDTH = 200
+"""Of the live view and bars; text that goes into a pipe is never wrapped or cut."""
 KEY_PATTERN = re.compile(r"\b(gsk|csk|sk|hf|key)[-_][A-Za-z0-9_-]{8,}")
 """The shapes of API keys in use; whatever looks like one is not logged."""
 
 
-class Output(msgspec.Struct, frozen=True):
-    """Where a command writes: one JSON document, or text for people."""
+class Output:
+    """Where a command writes: one JSON document, or text for people.
 
-    as_json: bool
-    config: Path | None
+    Args:
+        as_json: Whether ``--json`` was given.
+        config: The value of ``--config``.
 
-    @property
-    def out(self) -> Console:
-        """The answer: standard output."""
-        return _console(stderr=False)
+    Attributes:
+        out: For the answer: standard output.
+        err: For everything else: progress, warnings, errors.
+    """
 
-    @property
-    def err(self) -> Console:
-        """Everything else: progress, warnings, errors."""
-        return _console(stderr=True)
+    def __init__(self, *, as_json: bool, config: Path | None) -> None:
+        self.as_json = as_json
+        self.config = config
+        self._stdout = sys.stdout
+        self._documented = False
+        self.out = _Console(file=sys.stdout, highlight=False)
+        self.err = _Console(stderr=True, highlight=False)
+        if not self.err.is_terminal:
+            self.err.width = PIPE_WIDTH
 
     def document(self, document: object) -> None:
-        """Print the one JSON document on standard output."""
-        click.echo(json.dumps(msgspec.to_builtins(document), ensure_ascii=False, indent=2))
+        """Print the one JSON document on standard output; a second one is not printed."""
+        if self._documented:
+            return
+        self._documented = True
+        encoding = (self._stdout.encoding or "").lower().replace("-", "")
+        text = json.dumps(
+            msgspec.to_builtins(document),
+            ensure_ascii=encoding != "utf8",
+            indent=2,
+            allow_nan=False,
+        )
+        click.echo(text, file=self._stdout)
+
+    def say(self, text: Text | str) -> None:
+        """Print prose on standard output, as it is: no markup."""
+        self.out.print(_text(text), soft_wrap=not self.out.is_terminal)
+
+    def lay(self, table: Text) -> None:
+        """Print a table on standard output; its lines are never wrapped at words."""
+        self.out.print(table, soft_wrap=True)
+
+    def tell(self, label: str, style: str, message: str) -> None:
+        """Print on standard error."""
+        text = Text.assemble((label, style), " ", printable(message))
+        self.err.print(text, soft_wrap=not self.err.is_terminal)
 
     def warn(self, message: str) -> None:
-        self.err.print(f"[yellow]warning:[/] {escape(printable(message))}")
+        self.tell("warning:", "yellow", message)
+
+    def fail(self, error: TTComputeError) -> None:
+        """Say what went wrong, also in the document: an error of usage has none, as no run began."""
+        if self.as_json and error.exit_code != BAD_USAGE:
+            self.document({"error": error_document(error)})
+        kind = "infeasible:" if isinstance(error, InfeasibleError) else "error:"
+        self.tell(kind, "bold red", error.message)
+        if error.hint:
+            self.tell("hint:", "bold", error.hint)
+
+    def interrupted(self) -> None:
+        """Say that the user ended the command."""
+        if self.as_json:
+            self.document({"error": interruption()})
+        self.err.print("interrupted")
 
 
-def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        # A file or a pipe has no width to fit into; nothing must be cut.
-        console.width = PIPE_WIDTH
-    return console
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to ``main``; rich's own way would end the program with an error."""
+        raise BrokenPipeError
 
 
 def error_document(error: TTComputeError) -> dict[str, Any]:
     """The ``error`` of a JSON document."""
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def interruption() -> dict[str, Any]:
+    """The ``error`` of a command that the user ended."""
+    return {"type": "Interrupted", "message": "interrupted", "hint": None}
 
 
 def example(*lines: str) -> str:
@@ -85,33 +141,54 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
         _set_up_logging(options.pop("verbose"))
         debug: bool = options.pop("debug")
         output = Output(as_json=options.pop("as_json"), config=options.pop("config"))
-        try:
-            run(output, **options)
-        except TTComputeError as error:
-            if debug:
-                raise
-            report(output, error)
-            sys.exit(error.exit_code)
+        with contextlib.ExitStack() as stack:
+            if output.as_json:
+                # What a user's verifier prints must not get between the document's lines.
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            _end(output, functools.partial(run, output, **options), debug=debug)
 
     return wrapped
-
-
-def report(output: Output, error: TTComputeError) -> None:
-    """Say what went wrong, on stderr and in the document."""
-    # A usage error prints no document: the caller's program is wrong, not its run.
-    if output.as_json and not isinstance(error, UsageError):
-        output.document({"error": error_document(error)})
-    kind = "infeasible" if isinstance(error, InfeasibleError) else "error"
-    output.err.print(f"[bold red]{kind}:[/] {escape(printable(error.message))}")
-    if error.hint:
-        output.err.print(f"[bold]hint:[/] {escape(printable(error.hint))}")
 
 
 def printable(text: str) -> str:
     """Text with control characters made visible, so that a model or a file cannot drive the terminal."""
     return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for c in text.replace("\r\n", "\n")
     )
+
+
+def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
+    """Run a command to whichever end it comes to."""
+    try:
+        run()
+    except TTComputeError as error:
+        if debug:
+            traceback.print_exception(error)
+        output.fail(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        output.interrupted()
+        sys.exit(INTERRUPTED)
+    except click.ClickException:
+        raise
+    except Exception as error:
+        # The outermost edge: a fault of ours or of a plugin.
+        if isinstance(error, OSError) and error.filename is None:
+            # Most likely standard output, which ``main`` sees to.
+            raise
+        if debug:
+            traceback.print_exception(error)
+        fault = TTComputeError(
+            f"{type(error).__name__}: {error}",
+            hint="this is a fault in the program; --debug shows where, please report it",
+        )
+        output.fail(fault)
+        sys.exit(FAILED)
+
+
+def _text(text: Text | str) -> Text:
+    return Text(text) if isinstance(text, str) else text
 
 
 class _Redact(logging.Filter):
@@ -124,7 +201,9 @@ class _Redact(logging.Filter):
 def _set_up_logging(verbose: int) -> None:
     if not verbose:
         return
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    from rich.logging import RichHandler  # noqa: PLC0415 - importing it costs 30 ms
+
+    handler = RichHandler(console=_Console(stderr=True), show_path=False)
     handler.addFilter(_Redact())
     logging.basicConfig(
         level=logging.DEBUG if verbose > 1 else logging.INFO,

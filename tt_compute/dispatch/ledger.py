@@ -94,6 +94,8 @@ def _cost_usd(spec: DeploymentSpec, usage: Usage, elapsed_s: float) -> float | N
     price = spec.deployment.price
     if price.usd_per_mtok is None:
         hourly = price.usd_per_hour.value
+        if hourly is None:
+            hourly = spec.hardware.usd_per_hour.value
         return None if hourly is None else hourly * elapsed_s / _SECONDS_PER_HOUR
     per_mtok = price.usd_per_mtok
     cached_price = per_mtok.cached_input.value

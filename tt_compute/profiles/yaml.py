@@ -54,15 +54,15 @@ def load_yaml(file: Path) -> Document:
         ConfigError: The file cannot be read, is too large, or is not the YAML we take.
     """
     try:
+        found = file.stat()  # before it is opened: opening a pipe would wait for a writer
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError("expected a file", file=file)
+        if found.st_size > MAX_BYTES:
+            raise _too_large(str(file))
         with file.open("rb") as stream:
-            found = file.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise ConfigError("expected a file", file=file)
-            data = stream.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else None
+            data = stream.read(MAX_BYTES + 1)
     except OSError as exc:
         raise ConfigError(f"cannot be read: {exc.strerror or exc}", file=file) from exc
-    if data is None:
-        raise _too_large(str(file))
     return parse_yaml(data, file=str(file))
 
 

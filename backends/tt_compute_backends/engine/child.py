@@ -29,9 +29,8 @@ added to every command, and steps are not much longer."""
 
 def main() -> None:
     """Serve one model until told to end or until the parent is gone; never returns."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides
+    # Ctrl-C in a terminal reaches the whole process group; what it means is the parent's to decide.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _die_with_parent()
     commands, replies = _take_pipes()

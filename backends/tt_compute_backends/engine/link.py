@@ -155,7 +155,7 @@ def _spawn(noise: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the engine's process with this one's import path."""
     paths = [path or str(Path.cwd()) for path in sys.path]
     return subprocess.Popen(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-P", "-c", _START, *paths],
+        [sys.executable, "-c", _START, *paths],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=noise,

@@ -1,0 +1,182 @@
+"""What the planner's strategies gain on the embedded model, and whether its predictions come true.
+
+    python benchmarks/embedded.py --output docs/figures/embedded.md
+
+Solves seeded questions (``questions.py``) with one greedy sample, one sampled sample, a majority vote of
+at most 16 under the stop rule ``beta``, and best of at most 16 with an exact verifier; every run goes
+through ``AsyncClient.solve``, on the real model. Prints accuracy with 95 % intervals, samples drawn, and
+predicted against actual samples and latency.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+import tt_compute as tt
+from questions import SETS, Question, questions
+from report import conditions, markdown, percent, write
+from tt_compute.options import SolveOptions
+from tt_compute.prompts import to_messages
+from tt_compute.verify.tasks import MathProcess, get_task
+from tt_compute.verify.verifiers import get_verifier
+
+DEPLOYMENT = "local/smollm2-135m-openvino"
+TEST_SEED = 0
+BUDGET = 16
+STRATEGIES: dict[str, SolveOptions] = {
+    "single, greedy": {"strategy": "single"},
+    "single, sampled": {"strategy": "single", "temperature": 0.8},
+    "majority": {"strategy": "majority"},
+    "best_of_n, exact verifier": {"strategy": "best_of_n"},
+}
+
+
+class Solved(msgspec.Struct, frozen=True, kw_only=True):
+    """One question under one strategy."""
+
+    set: str
+    strategy: str
+    correct: bool
+    samples: int
+    cancelled: int
+    latency_s: float
+    predicted: tt.Plan
+
+
+async def solve(
+    client: tt.AsyncClient, name: str, strategy: str, question: Question, process: MathProcess
+) -> Solved:
+    options: SolveOptions = {
+        **STRATEGIES[strategy],
+        "task": question.task,
+        "seed": TEST_SEED,
+        "objective": tt.Objective(max_samples=BUDGET),
+        "deployment": DEPLOYMENT,
+    }
+    if strategy.startswith("best_of_n"):
+        options["verifier"] = f"exact={question.gold}"
+    result = await client.solve(question.text, **options)
+    return Solved(
+        set=name,
+        strategy=strategy,
+        correct=await is_right(result, question, process),
+        samples=result.receipt.samples_drawn,
+        cancelled=result.receipt.samples_cancelled,
+        latency_s=result.receipt.latency_s,
+        predicted=result.plan,
+    )
+
+
+async def is_right(result: tt.Result, question: Question, process: MathProcess) -> bool:
+    """Judge the answer that was given, by the question's own task."""
+    messages = to_messages(question.text)
+    task = get_task(question.task, messages, math_process=process)
+    judge = get_verifier(f"exact={question.gold}", task)
+    answer = task.extract(result.text, truncated=False)
+    return (await judge.judge(messages, result.text, answer)).score >= judge.accepts_at
+
+
+def accuracy_table(rows: Sequence[Solved]) -> str:
+    lines: list[list[object]] = []
+    for name in (*SETS, "all"):
+        line: list[object] = [name]
+        for strategy in STRATEGIES:
+            group = pick(rows, name, strategy)
+            line.append(percent(sum(row.correct for row in group), len(group)))
+        lines.append(line)
+    return markdown(["questions", *STRATEGIES], lines)
+
+
+def prediction_table(rows: Sequence[Solved]) -> str:
+    lines: list[list[object]] = []
+    for name in (*SETS, "all"):
+        for strategy in STRATEGIES:
+            group = pick(rows, name, strategy)
+            chosen = [row.predicted.chosen for row in group]
+            predicted = [one.predicted for one in chosen if one is not None]
+            lines.append(
+                [
+                    name,
+                    strategy,
+                    mean([one.quality for one in predicted]),
+                    mean([float(row.correct) for row in group]),
+                    mean([one.samples_mean for one in predicted]),
+                    mean([row.samples for row in group]),
+                    mean([row.cancelled for row in group]),
+                    mean([one.latency_p50_s for one in predicted]),
+                    f"{statistics.median(row.latency_s for row in group):.2f}",
+                    over_p95(group),
+                ]
+            )
+    header = (
+        "questions",
+        "strategy",
+        "quality predicted",
+        "actual",
+        "samples predicted",
+        "actual",
+        "cancelled",
+        "latency p50 predicted, s",
+        "median actual, s",
+        "over p95",
+    )
+    return markdown(header, lines)
+
+
+def pick(rows: Sequence[Solved], name: str, strategy: str) -> list[Solved]:
+    return [row for row in rows if row.strategy == strategy and name in (row.set, "all")]
+
+
+def mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.2f}" if len(known) == len(values) else "unknown"
+
+
+def over_p95(group: Sequence[Solved]) -> str:
+    """Share of runs that took longer than the predicted 95th percentile."""
+    limits = [
+        (row.latency_s, row.predicted.chosen.predicted.latency_p95_s)
+        for row in group
+        if row.predicted.chosen is not None
+    ]
+    over = [took > limit for took, limit in limits if limit is not None]
+    return f"{100 * sum(over) / len(over):.0f} %" if over else "unknown"
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=50, help="per set")
+    parser.add_argument("--output", type=Path, help="write the report here too")
+    options = parser.parse_args()
+    process = MathProcess()
+    config = tt.Config.from_mapping({"deployments": [DEPLOYMENT], "store": {"enabled": False}})
+    async with tt.AsyncClient(config) as client:
+        await client.warm(DEPLOYMENT)
+        rows = [
+            await solve(client, name, strategy, question, process)
+            for name in SETS
+            for question in questions(name, options.questions, TEST_SEED)
+            for strategy in STRATEGIES
+        ]
+    process.close()
+    report = "\n\n".join(
+        (
+            "# The embedded model: what each strategy gains",
+            f"`python benchmarks/embedded.py --questions {options.questions}`: {conditions()}.",
+            f"Accuracy, 95 % intervals; budget {BUDGET}, seed {TEST_SEED}.",
+            accuracy_table(rows),
+            "Predictions beside what happened; the store was off, so nothing was learned on the way.",
+            prediction_table(rows),
+        )
+    )
+    write(options.output, report)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
