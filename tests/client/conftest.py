@@ -30,7 +30,10 @@ def configure(environ: dict[str, str]) -> Configure:
     """
 
     def make(
-        *, deployment: dict[str, Any] | None = None, top: dict[str, Any] | None = None, **options: Any
+        *,
+        deployment: dict[str, Any] | None = None,
+        top: dict[str, Any] | None = None,
+        **options: Any,
     ) -> Config:
         scripted = {
             "id": "scripted",

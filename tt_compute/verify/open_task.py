@@ -15,11 +15,22 @@ __all__ = ["OpenTask"]
 
 MAX_MARKED_CHARS = 100
 """What follows "the answer is" and is longer is an explanation, not an answer."""
+MAX_STATEMENT_WORDS = 20
+MAX_COMPLEMENT_WORDS = 4
+"""A longer predicate is an explanation, not a name."""
+_STATEMENT = re.compile(
+    r"[^.!?\n:]{1,120}(?:\b(?:is|are|was|were)\b|:)[ \t*\"']{1,4}(?P<complement>[^.!?\n:,;]{1,60})[.!*\"']{0,4}"
+)
+_ARTICLE = re.compile(r"(?:the|a|an)\s+", re.IGNORECASE)
 _OUTER = " \t\n\"'`*_.,;:!?()[]{}$\u201c\u201d\u2018\u2019"
 
 
 class OpenTask(AnswerTask):
-    """The whole text, or the short answer that it marks (a box, "the answer is ...")."""
+    """The short answer that a text marks (a box, "the answer is ..."), or states, or the whole text.
+
+    A text that is one short statement is reduced to its complement, so that "The capital of Kenya is
+    Nairobi." and "Nairobi" are one answer and can vote together.
+    """
 
     kind: TaskKind = "open"
 
@@ -36,7 +47,17 @@ class OpenTask(AnswerTask):
         return None if truncated else self.read(text)
 
     def read(self, text: str) -> Answer | None:
-        return _answer(text.strip(), explicit=False)
+        stripped = text.strip()
+        return _answer(_complement(stripped) or stripped, explicit=False)
+
+
+def _complement(text: str) -> str | None:
+    """What the only, short sentence of ``text`` says of its subject; None when it is not of that form."""
+    statement = _STATEMENT.fullmatch(text) if len(text.split()) <= MAX_STATEMENT_WORDS else None
+    if statement is None:
+        return None
+    complement = _ARTICLE.sub("", statement["complement"].strip(_OUTER), count=1)
+    return complement if 0 < len(complement.split()) <= MAX_COMPLEMENT_WORDS else None
 
 
 def _answer(text: str, *, explicit: bool) -> Answer | None:
