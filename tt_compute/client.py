@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
@@ -279,9 +278,14 @@ class Client:
         environ: Mapping[str, str] | None = None,
         download_progress: ProgressCallback | None = None,
     ) -> None:
-        self._make = partial(
-            AsyncClient, config, clock=clock, environ=environ, download_progress=download_progress
-        )
+
+        # A function, not a partial, whose repr would show the environment.
+        def make() -> AsyncClient:
+            return AsyncClient(
+                config, clock=clock, environ=environ, download_progress=download_progress
+            )
+
+        self._make = make
         self._loop = BackgroundLoop()
         self._async: AsyncClient | None = self._make()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -32,11 +33,7 @@ def to_messages(prompt: Prompt, *, system: str | None = None) -> tuple[Message, 
         InvalidRequestError: The prompt is empty, not of the form above or not text, or has a system
             message already.
     """
-    messages: tuple[Message, ...]
-    if isinstance(prompt, str):
-        messages = (Message(role="user", content=prompt),)
-    else:
-        messages = tuple(_message(item, place) for place, item in enumerate(prompt))
+    messages = _messages(prompt)
     if not any(message.text.strip() for message in messages):
         raise InvalidRequestError("the prompt is empty", hint="pass a question or messages")
     if system is not None:
@@ -52,6 +49,15 @@ def estimate_tokens(messages: Sequence[Message]) -> int:
     """Prompt tokens by length alone, for planning before any tokenizer is loaded."""
     characters = sum(len(message.text) for message in messages)
     return round(characters / _CHARACTERS_PER_TOKEN) + _TOKENS_PER_MESSAGE * len(messages)
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    # Not every caller is checked by a type checker.
+    if not isinstance(cast("object", prompt), Sequence):
+        raise InvalidRequestError(f"a prompt is a string or messages, got {type(prompt).__name__}")
+    return tuple(_message(item, place) for place, item in enumerate(prompt))
 
 
 def _message(item: Message | Mapping[str, object], place: int) -> Message:

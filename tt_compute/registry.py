@@ -7,7 +7,6 @@ that come with tt_compute walk through the same door. Listing reads metadata onl
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -158,16 +157,8 @@ def option_error(
         hint: What to do about it.
     """
     full = f"options.{path}" if path else "options"
-    return ConfigError(message, file=spec.file, line=_line(spec, full), path=full, hint=hint)
-
-
-def _line(spec: DeploymentSpec, path: str) -> int | None:
-    """Line of the node at ``path``, or of the nearest one around it whose line is known."""
-    while path:
-        if path in spec.lines:
-            return spec.lines[path]
-        path = re.sub(r"(\[[^\]]*\]|\.?[^.\[\]]+)$", "", path)
-    return None
+    place = spec.place(full)
+    return ConfigError(message, file=place.file, line=place.line, path=full, hint=hint)
 
 
 def _registration(entry: EntryPoint) -> Registration:

@@ -137,9 +137,7 @@ class Requests:
         job = execution.job
         store = await self._setup.store()
         prompt = "\n".join(f"{message.role}: {message.text}" for message in job.request.messages)
-        warnings = await store.record(
-            result, prompt=prompt, mock=job.spec.hardware.device == "mock"
-        )
+        warnings = await store.record(result, prompt=prompt, mock=_is_mock(job.spec))
         self._setup.learned(at_once=False)
         warnings = (*result.warnings, *self._setup.take_store_warnings(), *warnings)
         return msgspec.structs.replace(result, warnings=warnings)
@@ -219,6 +217,11 @@ def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:
     abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
     votes = [count for _, count in outcome.votes] or [1]
     return vote_confidence(ability, votes, abstentions)
+
+
+def _is_mock(spec: DeploymentSpec) -> bool:
+    """Whether samples are made up: a mock that borrows a real model's name teaches nothing about it."""
+    return spec.backend == "mock" or spec.hardware.device == "mock"
 
 
 def _plan_warnings(plan: Plan) -> tuple[str, ...]:

@@ -119,8 +119,10 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the run stands; sent once it is planned, and whenever a sample starts, ends or is stopped, or
-    the vote moves."""
+    """Where the run stands.
+
+    Sent once it is planned, and whenever a sample starts, ends or is stopped, or the vote moves.
+    """
 
     plan: Candidate
     drawn: int

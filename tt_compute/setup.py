@@ -14,11 +14,12 @@ from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
-from tt_compute.errors import BackendError, UsageError
+from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.planner import Planner
+from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
 from tt_compute.secrets import EnvironmentSecrets
 from tt_compute.store import Store
@@ -92,6 +93,12 @@ class Setup:
             UnknownNameError: There is none.
         """
         self._check_open()
+        own = (spec.id for spec in self.config.deployments)
+        known = (*own, *self.config.library.ids("deployment"))
+        if deployment not in known:
+            raise UnknownNameError(
+                f"there is no deployment {deployment!r}", hint=suggestion(deployment, known)
+            )
         return self.config.spec(deployment)
 
     async def store(self) -> Store:

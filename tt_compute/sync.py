@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from tt_compute.errors import UsageError
 from tt_compute.execution import StreamEvent
@@ -19,6 +20,13 @@ __all__ = ["BackgroundLoop", "SyncRun"]
 T = TypeVar("T")
 
 
+class _Alive(NamedTuple):
+    """A loop that runs, and what ends it."""
+
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+
+
 class BackgroundLoop:
     """An event loop on a daemon thread; works beside a running loop, as in a notebook.
 
@@ -28,7 +36,7 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alive: _Alive | None = None
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
@@ -49,8 +57,8 @@ class BackgroundLoop:
 
     def call(self, function: Callable[[], None]) -> None:
         """Have the loop call ``function`` soon; from any thread or a signal handler."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(function)
+        if self._alive is not None:
+            self._alive.loop.call_soon_threadsafe(function)
 
     def forked(self) -> bool:
         """Whether this process is a fork of the one that started the loop."""
@@ -59,20 +67,19 @@ class BackgroundLoop:
     def close(self) -> None:
         """End what still runs on the loop, then the loop and its thread; may be called twice."""
         with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None or self.forked():
+            alive, thread = self._alive, self._thread
+            self._alive = self._thread = None
+        if alive is None or thread is None or self.forked():
             return
-        asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        # asyncio.run then cancels what still runs and waits for it.
+        alive.loop.call_soon_threadsafe(alive.stop.set)
         thread.join()
-        loop.close()
 
     def _running_loop(self, work: Coroutine[object, object, object]) -> asyncio.AbstractEventLoop:
         if self.forked():
             # The parent's other threads may have held the lock when this process was made.
             self._lock = threading.Lock()
-            self._loop = self._thread = None
+            self._alive = self._thread = None
             self._pid = os.getpid()
         with self._lock:
             if self._thread is threading.current_thread():
@@ -81,21 +88,20 @@ class BackgroundLoop:
                     "the blocking client was called from its own event loop",
                     hint="use AsyncClient in callbacks and async verifiers",
                 )
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+            if self._alive is None:
+                begun: concurrent.futures.Future[_Alive] = concurrent.futures.Future()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="tt_compute", daemon=True
+                    target=lambda: asyncio.run(_live(begun)), name="tt_compute", daemon=True
                 )
                 self._thread.start()
-            return self._loop
+                self._alive = begun.result()
+            return self._alive.loop
 
 
-async def _wind_up() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
+async def _live(begun: concurrent.futures.Future[_Alive]) -> None:
+    stop = asyncio.Event()
+    begun.set_result(_Alive(asyncio.get_running_loop(), stop))
+    await stop.wait()
 
 
 class SyncRun:

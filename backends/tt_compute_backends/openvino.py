@@ -44,8 +44,8 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The deployment's ``options:``."""
 
     reproducible: bool = False
-    """Sample k is the same alone, in any wave and beside other traffic; measured about 30 % slower in
-    decode and half as fast in prefill, and the KV cache takes twice the memory."""
+    """Sample k is the same alone, in any wave and beside other traffic. Samples run one after the other in
+    float32, each with a prefill of its own: many times slower than a wave; for tests and for proof."""
     kv_cache_precision: Literal["bf16", "f16", "f32", "u8"] | None = None
     """None = bf16 on a CPU, elsewhere the runtime's own. With u8 even two equal waves differ."""
     cache_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] | None = None
@@ -63,7 +63,7 @@ def capabilities(options: OpenVinoOptions) -> Capabilities:
     """What the backend can with ``options``."""
     return Capabilities(
         native_n=True,
-        prefix_sharing=True,
+        prefix_sharing=not options.reproducible,
         cancel="sample",
         max_logprobs=1,
         seed="exact" if options.reproducible else "schedule",
@@ -71,7 +71,7 @@ def capabilities(options: OpenVinoOptions) -> Capabilities:
         json_schema=True,
         continue_assistant=True,
         streaming=True,
-        continuous_batching=True,
+        continuous_batching=not options.reproducible,
     )
 
 
@@ -188,7 +188,7 @@ class OpenVinoBackend:
 
     def _load_request(self, path: str) -> LoadRequest:
         placement = self._spec.deployment.placement
-        rows = placement.max_sequences or _DEFAULT_ROWS
+        rows = 1 if self._options.reproducible else placement.max_sequences or _DEFAULT_ROWS
         return LoadRequest(
             runtime=_RUNTIME,
             model_path=path,
@@ -220,7 +220,8 @@ def _check_placement(spec: DeploymentSpec) -> None:
 
 
 def _config_error(spec: DeploymentSpec, path: str, message: str) -> ConfigError:
-    return ConfigError(message, file=spec.file, line=spec.lines.get(path), path=path)
+    place = spec.place(path)
+    return ConfigError(message, file=place.file, line=place.line, path=path)
 
 
 def _usable_cores() -> int:

@@ -80,6 +80,7 @@ class _LoadedModel:
         self._table = TokenTable(self._tokenizer.get_vocab(), model.control_tokens)
         self._prefixes = PrefixLedger(model.block_tokens, self._builder.kv_blocks)
         self._rows: dict[int, Row] = {}
+        self._shares_prefixes = not options.reproducible
         self.capabilities = capabilities(options)
         self.context_tokens = _context_tokens(model, request, self._builder.kv_blocks)
         self.prompts = PromptReader(
@@ -96,7 +97,7 @@ class _LoadedModel:
             row,
             handle,
             prompt=prompt,
-            cached_tokens=self._prefixes.cached_tokens(prompt),
+            cached_tokens=self._prefixes.cached_tokens(prompt) if self._shares_prefixes else 0,
             table=self._table,
             params=params,
         )

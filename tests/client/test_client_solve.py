@@ -96,8 +96,12 @@ def test_no_answer_is_none_with_a_warning(connect: Connect) -> None:
 
 
 def test_one_sample_of_an_open_prompt_is_taken_as_it_is(connect: Connect) -> None:
-    result = connect(answers=["The sea is wide."]).solve("Say something.", strategy="single")
-    assert (result.answer, result.text, result.task) == ("The sea is wide.",) * 2 + ("open",)
+    result = connect(answers=["The sea is wide and deep, and it never rests."]).solve(
+        "Say something.", strategy="single"
+    )
+    assert (result.answer, result.text, result.task) == (
+        "The sea is wide and deep, and it never rests.",
+    ) * 2 + ("open",)
     assert result.receipt.samples_drawn == 1
 
 

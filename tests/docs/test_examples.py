@@ -7,10 +7,16 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
+
+from tt_compute.config import Config
+from tt_compute.profiles.library import FOLDERS, ProfileLibrary
+from tt_compute.profiles.validation import validate
+from tt_compute.registry import Registry, parse_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,9 +29,14 @@ NOT_RUN = "not-run"
 """Behind the language of a block that needs what a test may not use; the reason stands behind it."""
 
 
-def blocks(language: str) -> list[ParameterSet]:
+FOLDER_BY_FIRST_LINE = {f"kind: {kind}": folder for kind, folder in FOLDERS.items()}
+PROFILES = "my-profiles"
+"""Folder that holds the profiles of a page, as the page's ``ttc.yaml`` may name it."""
+
+
+def blocks(language: str, *pages: Path) -> list[ParameterSet]:
     found: list[ParameterSet] = []
-    for page in PAGES:
+    for page in pages or PAGES:
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
@@ -33,6 +44,12 @@ def blocks(language: str) -> list[ParameterSet]:
                 name = f"{page.relative_to(ROOT)}:{line}"
                 found.append(pytest.param(match[3], id=name))
     return found
+
+
+def yaml_pages() -> list[ParameterSet]:
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if blocks("yaml", page)
+    ]
 
 
 @pytest.fixture
@@ -69,12 +86,63 @@ def test_console_examples_run(session: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+@pytest.mark.parametrize("page", yaml_pages())
+def test_yaml_examples_load(page: Path, tmp_path: Path) -> None:
+    """The profiles of a page are one folder; every configuration loads beside it, options included."""
+    configurations: list[Path] = []
+    for name in FOLDERS.values():
+        (tmp_path / PROFILES / name).mkdir(parents=True)
+    for number, block in enumerate(blocks("yaml", page)):
+        text = str(block.values[0])
+        first = text.partition("\n")[0]
+        if first == "# ttc.yaml":
+            file = tmp_path / f"{number}.yaml"
+            configurations.append(file)
+        else:
+            folder = FOLDER_BY_FIRST_LINE.get(first)
+            assert folder, f"{block.id}: begins with neither `# ttc.yaml` nor `kind: ...`"
+            file = tmp_path / PROFILES / folder / f"{number}.yaml"
+        file.write_text(text, encoding="utf-8")
+    for file in configurations:
+        _use(Config.load(file, environ={}))
+    library = Config.from_mapping({"profiles": [str(tmp_path / PROFILES)]}, environ={}).library
+    findings = validate([tmp_path / PROFILES], library=library, today=date(2026, 11, 21))
+    assert [str(error) for error in findings.errors] == []
+    _use(Config.from_mapping(_every_deployment(library, tmp_path / PROFILES), environ={}))
+
+
+def _every_deployment(library: ProfileLibrary, folder: Path) -> dict[str, object]:
+    mine = [
+        name
+        for name in library.ids("deployment")
+        if folder in library.file("deployment", name).parents
+    ]
+    return {"profiles": [str(folder)], **({"deployments": mine} if mine else {})}
+
+
+def _use(config: Config) -> None:
+    """Ask the backends what they make of the deployments' options."""
+    registry = Registry()
+    for spec in config.deployments:
+        parse_options(registry.load(spec.backend), spec)
+
+
 def test_links_between_pages_lead_somewhere() -> None:
-    link = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+    """A link leads to a file that is there and, with an anchor, to a heading of it."""
+    link = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
     broken = [
-        f"{page.relative_to(ROOT)}: {target}"
+        f"{page.relative_to(ROOT)}: {target}#{anchor}"
         for page in PAGES
-        for target in link.findall(page.read_text(encoding="utf-8"))
-        if not (page.parent / target).exists()
+        for target, anchor in link.findall(page.read_text(encoding="utf-8"))
+        if not _leads_somewhere(page.parent / target if target else page, anchor)
     ]
     assert broken == []
+
+
+def _leads_somewhere(target: Path, anchor: str) -> bool:
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    # As GitHub makes anchors of headings.
+    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return anchor in anchors

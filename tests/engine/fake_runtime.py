@@ -2,7 +2,7 @@
 
 ``length=5`` ends a row with ``stop`` after 5 tokens; without it rows run to ``max_tokens`` (default 10**9).
 ``prefill=3`` takes 3 steps to compute the prompt once; a row that is cancelled in them leaves one token of
-the prompt cached for each. ``oom=2`` runs out of memory instead of making token
+the prompt cached for each. ``tail=2`` takes 2 steps for what is not shared. ``oom=2`` runs out of memory instead of making token
 2; ``raise=2`` fails the whole step there, ``kill=2`` the process, ``hang=2`` hangs it. ``refuse``,
 ``refuse-badly`` and ``refuse-add`` are refused. Token ``t`` of a row with seed ``s`` is ``s:t `` with
 log-probability ``-t``.
@@ -134,6 +134,9 @@ class FakeRuntime:
             if ids in self.computed and self.options.get("share", True) is True:
                 block = int(str(self.options.get("block", 1)))
                 cached = len(ids) // block * block
+                if row.waited + 1 < (row.number("tail") or 1):
+                    row.waited += 1
+                    return None
             elif row.waited + 1 < (row.number("prefill") or 1):
                 row.waited += 1
                 return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tt_compute.errors import EngineDied, GenerationClosed, InvalidRequestError, UsageError
@@ -208,15 +209,18 @@ async def test_leaving_is_not_cut_short_by_cancellation() -> None:
     """In a cancelled scope too, leaving waits for the engine's last word."""
     generation, _ = make()
     left: list[bool] = []
+    scope = anyio.CancelScope()
 
     async def leave() -> None:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
+        with scope:
             left.append(await generation.leave())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(leave)
         await anyio.wait_all_tasks_blocked()
+        scope.cancel()
+        for _ in range(10):  # cancellation takes a few rounds of the loop to arrive
+            await anyio.lowlevel.checkpoint()
         assert left == []
         generation.close()
     assert left == [True]

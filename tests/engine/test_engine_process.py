@@ -354,6 +354,18 @@ async def test_the_last_release_ends_the_process(fake_load: MakeLoad, hold: Hold
         await host.warm()
 
 
+async def test_an_engine_can_be_taken_again_after_its_release(
+    fake_load: MakeLoad, hold: Hold
+) -> None:
+    """Being released is no failure: any number of holds may follow each other at once."""
+    pids: set[int | None] = set()
+    for _ in range(4):
+        async with holding(hold(fake_load())) as host:
+            await host.warm()
+            pids.add(host.pid)
+    assert len(pids) == 4
+
+
 async def test_a_release_fails_what_still_runs(fake_load: MakeLoad, hold: Hold) -> None:
     """An open generation gets its failures instead of hanging."""
     host = hold(fake_load())
@@ -720,6 +732,22 @@ def test_a_script_without_a_main_guard_works(way: str, tmp_path: Path) -> None:
     assert lines[0] == "ran"
     kinds = sorted(line.split()[0] for line in lines[1:])
     assert kinds == ["Delta", "Delta", "Sample", "Sample"]
+
+
+def test_the_engine_ends_when_its_pipe_is_closed() -> None:
+    """The end of its commands is the end of its parent, wherever it is not told otherwise."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from tt_compute_backends.engine.child import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        assert child.stdin is not None
+        child.stdin.close()
+        try:
+            assert child.wait(60) == 0
+        finally:
+            child.kill()
 
 
 @linux_only

@@ -610,6 +610,21 @@ def test_a_prefill_that_was_cut_short_is_assumed_whole(fake_load: MakeLoad) -> N
     assert bench.samples[number][1].usage == Usage(input_tokens=4, output_tokens=2)
 
 
+@pytest.mark.parametrize(("share", "tokens"), [(True, 0), (False, 5)])
+def test_a_later_prefill_that_was_cut_short_costs_what_it_can_have_computed(
+    fake_load: MakeLoad, share: bool, tokens: int
+) -> None:
+    """Where the prompt was cached that is next to nothing, where nothing is shared all of it."""
+    bench = Bench(fake_load(share=share))
+    number = bench.open("prefill=3 tail=2 a b")
+    bench.draw(number)
+    bench.step(4)
+    bench.draw(number)
+    bench.step()
+    bench.cancel(number, 1)
+    assert bench.samples[number][1].usage == Usage(input_tokens=tokens)
+
+
 @pytest.mark.parametrize("deltas", ["none", "text", "logprobs"])
 def test_deltas_only_as_asked(
     fake_load: MakeLoad, deltas: Literal["none", "text", "logprobs"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def test_text_does_not_depend_on_how_tokens_are_grouped(
     data = text.encode()
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     row = RowText(BYTES, stops)
-    out = "".join(row.feed(data[start:end]) for start, end in zip(edges, edges[1:], strict=False))
+    out = "".join(row.feed(data[start:end]) for start, end in pairwise(edges))
     cut = _first_complete(text, stops)
     if cut is None:
         assert out + row.finish() == text

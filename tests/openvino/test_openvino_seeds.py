@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from tt_compute.types import GenerateRequest
-from tt_compute_backends.engine.runtime import Runtime
+import tt_compute as tt
+from tt_compute.types import GenerateRequest, SamplingParams
 
 pytestmark = pytest.mark.model
 
 Ask = Callable[..., GenerateRequest]
 PROMPT = "Write the first sentence of a story about " + "a very " * 20 + "old lighthouse."
 OTHER = "List some animals that live near " + "the deep blue " * 12 + "sea."
-
-
-@pytest.fixture(scope="module")
-def exact_runtime(load_request: Callable[..., Any]) -> Iterator[Runtime]:
-    from tt_compute_backends.openvino_runtime import OpenVinoRuntime
-
-    runtime = OpenVinoRuntime()
-    loaded = runtime.load(load_request(reproducible=True))
-    assert loaded.capabilities.seed == "exact"
-    yield runtime
-    runtime.close()
 
 
 def test_equal_waves_give_equal_samples(rows: Any, ask: Ask) -> None:
@@ -44,20 +35,33 @@ def test_other_seeds_give_other_samples(rows: Any, ask: Ask) -> None:
 
 
 def test_exact_samples_are_the_same_alone_in_any_wave_and_beside_other_traffic(
-    exact_runtime: Runtime, row_runner: Any, ask: Ask
+    embedded_model: Path,
 ) -> None:
-    """The contract ``exact``."""
-    runner = row_runner(exact_runtime)
-    request, other = ask(PROMPT, temperature=1.0), ask(OTHER, temperature=1.0, max_tokens=40)
-    wave = runner.wave(request, 16, seed=9)
-    assert len(set(wave)) > 8
-    for index in range(4):
-        row = runner.add(request, seed=9, index=index)
-        runner.finish()
-        assert runner.results[row].text == wave[index]
-    assert runner.wave(request, 4, seed=9) == wave[:4]
-    busy = [runner.add(other, seed=1, index=index) for index in range(5)]
-    for _ in range(3):
-        runner.step()
-    assert runner.wave(request, 4, seed=9) == wave[:4]
-    assert all(runner.results[row].tokens for row in busy)
+    """The contract ``exact``, through the backend: its engine runs one row at a time in that mode."""
+    exact = {
+        "id": "exact",
+        "options": {"reproducible": True},
+        "source": {"path": str(embedded_model)},
+    }
+    config = tt.Config.from_mapping(
+        {
+            "deployments": [{"id": "local/smollm2-135m-openvino", "override": exact}],
+            "store": {"enabled": False},
+        }
+    )
+    sampling = SamplingParams(temperature=1.0, max_tokens=32, seed=9)
+
+    async def draw(client: tt.AsyncClient, prompt: str, n: int) -> list[str]:
+        samples = await client.generate(prompt, deployment="exact", n=n, sampling=sampling)
+        return [sample.text for sample in samples]
+
+    async def main() -> None:
+        async with tt.AsyncClient(config) as client:
+            wave = await draw(client, PROMPT, 8)
+            assert len(set(wave)) > 4
+            assert await draw(client, PROMPT, 1) == wave[:1]
+            async with anyio.create_task_group() as group:
+                group.start_soon(draw, client, OTHER, 3)
+                assert await draw(client, PROMPT, 4) == wave[:4]
+
+    anyio.run(main)

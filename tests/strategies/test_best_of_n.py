@@ -221,3 +221,10 @@ async def test_a_judged_sample_is_told_of_again_with_its_score(stage: Stage) -> 
     it = stage("best_of_n", ["a"], scores={"a": 0.3})
     await it.play()
     assert [(ended.index, ended.score) for ended in it.notes.ended] == [(0, None), (0, 0.3)]
+
+
+async def test_a_sample_that_was_refused_is_handed_back_with_a_warning(stage: Stage) -> None:
+    """An answer that the verifier refused must not pass for an accepted one."""
+    outcome = await stage("best_of_n", ["a", "b"], scores={"a": 0.0, "b": 0.0}).play()
+    assert (outcome.winner, outcome.stop_reason) == (0, "budget")
+    assert outcome.warnings == ("scripted refused every sample",)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import anyio
 import pytest
@@ -65,7 +66,7 @@ def test_exact_takes_its_gold_answer_from_the_name_or_beside_it() -> None:
 
 
 def test_a_gold_answer_that_cannot_be_read_is_refused_with_the_reason() -> None:
-    with pytest.raises(InvalidRequestError, match="'Paris, je t"):
+    with pytest.raises(InvalidRequestError, match="Paris, je t"):
         get_verifier("exact=Paris, je t'aime", get_task("json"))
     task = get_task("math", math_process=MathProcess(installed=False))
     with pytest.raises(InvalidRequestError) as caught:
@@ -99,7 +100,7 @@ def test_a_result_that_is_no_finite_number_is_an_error_that_names_the_callable(
     verdict: object,
 ) -> None:
     def my_check(prompt: str, text: str) -> float:
-        return cast("Any", verdict)
+        return cast("float", verdict)
 
     with pytest.raises(VerifierError, match="my_check"):
         _judge(CallableVerifier(my_check), "42")
@@ -109,7 +110,7 @@ def test_what_a_callable_raises_is_an_error_that_names_it() -> None:
     def my_check(prompt: str, text: str) -> float:
         raise KeyError(text)
 
-    with pytest.raises(VerifierError, match="my_check.*KeyError"):
+    with pytest.raises(VerifierError, match=r"my_check.*KeyError"):
         _judge(CallableVerifier(my_check), "42")
 
 
@@ -129,7 +130,10 @@ def test_a_plain_callable_runs_beside_the_loop_and_an_async_one_on_it() -> None:
         async def __call__(self, prompt: str, text: str) -> bool:
             return await on_loop(prompt, text)
 
-    for check in (plain, on_loop, Checker(), lambda prompt, text: on_loop(prompt, text)):
+    def deferred(prompt: str, text: str) -> Awaitable[bool]:
+        return on_loop(prompt, text)
+
+    for check in (plain, on_loop, Checker(), deferred):
         assert _judge(CallableVerifier(check), "42") == 1.0
     main = threading.get_ident()
     assert [thread == main for thread in threads] == [False, True, True, True]
@@ -145,7 +149,7 @@ def test_a_callable_that_hangs_is_left_behind_when_the_run_is_cancelled() -> Non
     async def cancel_in_the_middle() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(CallableVerifier(hang).judge, MESSAGES, "42", None)
-            while not started.is_set():
+            while not started.is_set():  # noqa: ASYNC110 - a thread sets it
                 await anyio.sleep(0.005)
             group.cancel_scope.cancel()
         assert not release.is_set()
@@ -197,5 +201,5 @@ def test_a_callable_is_wrapped_and_a_verifier_is_taken_as_it_is() -> None:
     task = get_task("math")
     verifier = ExactVerifier(task, "42")
     assert get_verifier(verifier, task) is verifier
-    wrapped = get_verifier(lambda prompt, text: True, task)
+    wrapped = get_verifier(lambda _prompt, _text: True, task)
     assert isinstance(wrapped, CallableVerifier)

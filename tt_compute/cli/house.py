@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ import msgspec
 from rich.text import Text
 
 from tt_compute.cli.codes import FAILED
-from tt_compute.cli.shared import Output, command, example, printable
+from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.config import FILE_NAME, Config, starter_text
-from tt_compute.errors import ConfigError, TTComputeError
+from tt_compute.errors import ConfigError, InvalidRequestError, TTComputeError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.registry import Registry
 from tt_compute.setup import STORE_FILE, Setup
@@ -138,6 +139,8 @@ def store_info(output: Output) -> None:
 @command
 def store_purge(output: Output, *, older_than_days: float | None, yes: bool) -> None:
     """Delete runs for good, all of them unless told otherwise."""
+    if older_than_days is not None and not math.isfinite(older_than_days):
+        raise InvalidRequestError(f"--older-than-days must be a number, got {older_than_days}")
     which = "all runs" if older_than_days is None else f"runs older than {older_than_days:g} days"
     if not yes:
         click.confirm(f"Delete {which} from the store?", abort=True, err=True)
@@ -150,7 +153,7 @@ def store_purge(output: Output, *, older_than_days: float | None, yes: bool) -> 
     if output.as_json:
         output.document({"deleted": deleted})
     else:
-        output.say(f"deleted {deleted} run{'' if deleted == 1 else 's'}")
+        output.say(f"deleted {counted(deleted, 'run')}")
 
 
 class _Opened:

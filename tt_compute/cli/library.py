@@ -15,7 +15,14 @@ from rich.text import Text
 
 from tt_compute.cli.codes import BAD_USAGE
 from tt_compute.cli.screen import Screen
-from tt_compute.cli.shared import Output, command, error_document, example, printable
+from tt_compute.cli.shared import (
+    Output,
+    command,
+    counted,
+    error_document,
+    example,
+    printable,
+)
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
 from tt_compute.errors import UnknownNameError
@@ -85,7 +92,7 @@ def validate_profiles(output: Output, paths: tuple[Path, ...]) -> None:
                 output.tell("hint:", "bold", error.hint)
         for warning in findings.warnings:
             output.warn(warning)
-        output.say(f"{findings.files} files, {len(findings.errors)} errors")
+        output.say(f"{counted(findings.files, 'file')}, {counted(len(findings.errors), 'error')}")
     if findings.errors:
         sys.exit(BAD_USAGE)
 
@@ -128,6 +135,12 @@ def pull(output: Output, model_id: str, format_: str) -> None:
     """Fetch a model's weights into the shared cache; nothing to do when they are there."""
     config = Config.load(output.config)
     model = config.library.model(model_id)
+    formats = {file.format for file in model.weights}
+    if format_ not in formats:
+        raise UnknownNameError(
+            f"model {model_id} has no weights in format {format_!r}",
+            hint=f"its profile lists: {', '.join(sorted(formats)) or 'none'}",
+        )
     with Screen(output) as screen:
         store = LocalModelStore(config.cache_dir, progress=screen.download)
         path = anyio.run(store.pull, model, format_)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from tt_compute.cli.shared import printable
+from tt_compute.cli.shared import counted, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
@@ -19,6 +19,8 @@ _VOTE_MARKS = 40
 _VOTE_ROWS = 5
 _HALF_PERCENT = 0.005
 _MINUTE_S = 60
+_TASKS_OF_TEXT = {"open", "code"}
+"""Kinds of task whose text is what was asked for; that of the others is the way to the answer."""
 _REASONS = {
     "settled": "the vote was settled",
     "budget": "the whole budget was drawn",
@@ -98,19 +100,20 @@ def progress_view(progress: Progress, rows: int) -> Text:
 
 
 def result_view(result: Result) -> Text:
-    """Answer, how it was reached, receipt."""
+    """Answer, the text it stands in where that is more than a way to it, how it was reached, receipt."""
     answer = "none found" if result.answer is None else printable(result.answer)
-    rows: list[Sequence[Cell]] = []
-    if "\n" in answer:
-        # As it is, so that it can be copied.
-        above = [Text("Answer", "bold"), Text(answer, "green"), Text()]
-    else:
-        above = []
-        rows.append((Text("Answer", "bold"), Text(answer, "bold green")))
+    shown = {"Answer": Text(answer, "bold green")}
+    text = printable(result.text.strip())
+    if result.task in _TASKS_OF_TEXT and text != answer:
+        shown["Text"] = Text(text)
     if result.confidence is not None:
-        shown = f"{_probability(result.confidence)} (estimated P(correct))"
-        rows.append((Text("Confidence", "bold"), shown))
-    rows.append((Text("Reached by", "bold"), _how(result)))
+        figure = f"{_probability(result.confidence)} (estimated P(correct))"
+        shown["Confidence"] = Text(figure)
+    shown["Reached by"] = Text(_how(result))
+    # Several lines stand as they are, so that they can be copied.
+    long = {name: text for name, text in shown.items() if "\n" in text.plain}
+    above = [line for name, text in long.items() for line in (Text(name, "bold"), text, Text())]
+    rows = [(Text(name, "bold"), text) for name, text in shown.items() if name not in long]
     return Text("\n").join([*above, columns(rows), Text(), _receipt(result.receipt)])
 
 
@@ -133,7 +136,7 @@ def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
 
 
 def _sample_row(sample: SampleRecord) -> Sequence[Cell]:
-    tokens = _count(sample.output_tokens, "token")
+    tokens = counted(sample.output_tokens, "token")
     return (
         f"#{sample.index}",
         Text("-" if sample.answer is None else _short(sample.answer, _ANSWER_WIDTH), "bold"),
@@ -161,7 +164,7 @@ def _how(result: Result) -> str:
     )
     answered = sum(sample.answer is not None for sample in result.samples)
     return (
-        f"{_count(receipt.samples_drawn, 'sample')}, {answered} with an answer;"
+        f"{counted(receipt.samples_drawn, 'sample')}, {answered} with an answer;"
         f" {_REASONS[receipt.stop_reason]}{posterior}"
     )
 
@@ -195,10 +198,6 @@ def _short(text: str, width: int) -> str:
     """In one line; a longer text is cut."""
     line = " ".join(printable(text[: 8 * width]).split())
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _number(value: float | None) -> str:

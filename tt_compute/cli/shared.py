@@ -24,6 +24,7 @@ from tt_compute.errors import InfeasibleError, TTComputeError
 __all__ = [
     "Output",
     "command",
+    "counted",
     "error_document",
     "example",
     "interruption",
@@ -158,6 +159,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, what: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
     """Run a command to whichever end it comes to."""
     try:
@@ -193,7 +199,7 @@ def _text(text: Text | str) -> Text:
 
 class _Redact(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = KEY_PATTERN.sub(r"\1-***", record.getMessage())
+        record.msg = KEY_PATTERN.sub(r"\1-***", printable(record.getMessage()))
         record.args = None
         return True
 
@@ -201,13 +207,11 @@ class _Redact(logging.Filter):
 def _set_up_logging(verbose: int) -> None:
     if not verbose:
         return
-    from rich.logging import RichHandler  # noqa: PLC0415 - importing it costs 30 ms
-
-    handler = RichHandler(console=_Console(stderr=True), show_path=False)
+    handler = logging.StreamHandler()
     handler.addFilter(_Redact())
     logging.basicConfig(
         level=logging.DEBUG if verbose > 1 else logging.INFO,
         handlers=[handler],
-        format="%(name)s: %(message)s",
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )

@@ -27,6 +27,8 @@ __all__ = ["QUALITY_SLACK", "Board", "Entry", "Prompt", "Violation", "Weighed", 
 
 QUALITY_SLACK = 0.005
 """Half a point: qualities this close count as equal."""
+_LEAST_LIMIT = 1e-12
+"""What a limit of 0 counts as when excesses over it are compared: the dearer plan is still the farther one."""
 _FIGURES = {"cost": "cost_usd", "latency": "latency_p95_s", "energy": "energy_j"}
 """Preference -> figure."""
 _LIMITS = {
@@ -233,15 +235,10 @@ def _quality(entry: Entry) -> float:
 
 def _excess(value: float, limit: float) -> float:
     """Value over limit; 0 for an unknown value."""
-    if value == math.inf:
-        return 0.0
-    if limit:
-        return value / limit
-    return math.inf if value else 0.0
+    return 0.0 if value == math.inf else value / max(limit, _LEAST_LIMIT)
 
 
 def _excesses(values: Sequence[float], limit: float) -> list[float]:
-    """``_excess`` of each value, quickly where the limit is not 0."""
-    if not limit:
-        return [_excess(value, limit) for value in values]
-    return [0.0 if value == math.inf else value / limit for value in values]
+    """``_excess`` of each value, written out because there are thousands."""
+    least = max(limit, _LEAST_LIMIT)
+    return [0.0 if value == math.inf else value / least for value in values]

@@ -149,7 +149,7 @@ class _Contest:
         ended = self._collector.ended
         if self._judgements:
             best = min(self._judgements, key=lambda i: (-self._judgements[i].score, i))
-            return ended[best], ()
+            return ended[best], self._refused(self._judgements[best].score)
         if self._failures:
             first = self._failures[min(self._failures)]
             raise VerifierError(
@@ -159,6 +159,9 @@ class _Contest:
         unjudged = [one for one in self._collector.by_index() if finished(one)]
         winner = spokesman([one for one in unjudged if one.answer is not None] or unjudged)
         return winner, ("the deadline passed before a sample was judged",) if winner else ()
+
+    def _refused(self, best_score: float) -> tuple[str, ...]:
+        return (f"{self._verifier.name} refused every sample",) if best_score <= 0 else ()
 
     def _warnings(self) -> tuple[str, ...]:
         return tuple(

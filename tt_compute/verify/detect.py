@@ -28,7 +28,7 @@ _CODE = re.compile(
 )
 _COMPUTATION = re.compile(
     r"[0-9)]\s?(?:[-+*/^\u00d7÷\u2212·]|\\times|\\cdot|\\div)\s?[0-9(\\]"
-    r"|[0-9]\s(?:plus|minus|times|multiplied\sby|divided\sby|modulo|mod)\s[0-9]"
+    r"|[0-9]\s(?:x|plus|minus|times|multiplied\sby|divided\sby|modulo|mod)\s[0-9]"
     r"|[0-9]\s?%\s(?:of|off)\b|[0-9]\spercent\sof\b|\b(?:sum|product|difference)\sof\s[0-9]"
     r"|\b(?:square|cube)\sroot\sof\b|\b(?:gcd|lcm)\b",
     re.IGNORECASE,

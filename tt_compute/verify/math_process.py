@@ -199,7 +199,9 @@ class MathProcess:
         try:
             return msgspec.json.decode(answer, type=_Reply)
         except msgspec.DecodeError as error:
-            raise VerifierError("the math-verify process died or wrote something unreadable") from error
+            raise VerifierError(
+                "the math-verify process died or wrote something unreadable"
+            ) from error
 
     def _stop(self) -> None:
         if self._end is not None:

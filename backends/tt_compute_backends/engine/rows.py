@@ -60,13 +60,15 @@ class OpenPrompt:
     seed: int
     deadline_s: float | None
     """On the engine's clock."""
+    shared: bool
+    """Whether later rows find cached what an earlier one computed."""
     queued: OrderedDict[int, Row] = field(default_factory=OrderedDict[int, Row])
     live: dict[int, Row] = field(default_factory=dict[int, Row])
     """By index."""
     leader: Row | None = None
     """The row that computes the prompt while the others wait."""
     computed: bool = False
-    """A row has computed the prompt, so that later ones find it cached."""
+    """A row has computed the prompt, and later ones find it cached."""
     booked: bool = False
     """The whole prompt has been booked on a sample."""
     ticket: int = 0
@@ -125,7 +127,8 @@ class OpenPrompt:
     def _computed_by(self, row: Row) -> None:
         row.prefilled = True
         row.pays_prompt = not self.booked
-        self.booked = self.computed = True
+        self.booked = True
+        self.computed = self.shared
         if self.leader is row:
             self.leader = None
 
@@ -134,7 +137,7 @@ class OpenPrompt:
 
         The first row to compute the prompt carries all of it; a later one only what it did not find
         cached (the runtime's unshared tail). A row that ended inside its prefill carries the whole
-        prompt, as must be assumed, unless an earlier row had computed it.
+        prompt, as must be assumed, unless it can have found it cached.
         """
         length = len(self.prompt.token_ids)
         if row.pays_prompt:

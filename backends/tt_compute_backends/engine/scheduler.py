@@ -127,6 +127,7 @@ class Scheduler:
             prompt=prompt,
             seed=int(command.seed),
             deadline_s=None if left is None else command.sent_s + left,
+            shared=self._share_prefill,
         )
         opened = Opened(generation=command.generation, prompt_tokens=len(prompt.token_ids))
         self._replies.append(opened)
@@ -193,7 +194,7 @@ class Scheduler:
         row.number = number
         prompt.live[row.index] = row
         self._rows[number] = (prompt, row)
-        if self._share_prefill and not prompt.computed:
+        if prompt.shared and not prompt.computed:
             prompt.leader = row
 
     def _step(self) -> None:

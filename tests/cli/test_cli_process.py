@@ -1,0 +1,276 @@
+"""``ttc`` as a process: signals, pipes, terminals, and what its start costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Ttc = Callable[..., Any]
+Write = Callable[..., Path]
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+unix = pytest.mark.skipif(os.name == "nt", reason="signals and terminals of Unix")
+STALL = [{"kind": "stall"}]
+RIGHT = "The answer is 42."
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+@contextmanager
+def terminal(columns: int = 80, rows: int = 24) -> Iterator[tuple[int, int]]:
+    """Both ends of a pseudo-terminal."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
+
+
+def read_until(fd: int, wanted: str | None, seen: str = "") -> str:
+    """What a terminal shows up to a word, or to its end."""
+    give_up = time.monotonic() + 60
+    while wanted is None or wanted not in seen:
+        assert time.monotonic() < give_up, seen
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            # The other end is closed.
+            break
+        if not data:
+            break
+        seen += data.decode()
+    return seen
+
+
+def wait_for_the_run(process: subprocess.Popen[str], home: Path) -> None:
+    """The store is opened for the plan, right before samples are drawn and long before any ends."""
+    store = home.parent / "data_dir" / "store.sqlite3"
+    give_up = time.monotonic() + 60
+    while not store.exists():
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------------
+
+
+@unix
+def test_an_interrupt_ends_with_130_and_the_best_so_far(spawn: Spawn, scripted: Write) -> None:
+    """All but one sample of the first wave have ended; the vote needs that one."""
+    scripted(answers=[RIGHT], faults=[{"kind": "stall", "samples": [3]}])
+    with terminal() as (ours, theirs):
+        process = spawn("solve", "6 * 7 = ?", stderr=theirs)
+        os.close(theirs)
+        shown = read_until(ours, "1 running")
+        process.send_signal(signal.SIGINT)
+        shown = read_until(ours, None, shown)
+        code, out, _ = process.wait(60), process.stdout.read() if process.stdout else "", shown
+    assert code == 130
+    assert out.splitlines()[0].split() == ["Answer", "42"]
+    assert "interrupted; this is the best so far" in out
+    assert "interrupted" in shown
+    assert shown.count("\x1b[?25h") >= shown.count("\x1b[?25l") > 0, "the cursor stays hidden"
+
+
+@unix
+def test_an_interrupt_with_json_prints_the_document(
+    spawn: Spawn, scripted: Write, home: Path
+) -> None:
+    scripted(faults=STALL)
+    process = spawn("solve", "6 * 7 = ?", "--json")
+    wait_for_the_run(process, home)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 130
+    document = json.loads(out)
+    assert document["error"]["type"] == "Interrupted"
+    assert document.get("answer") is None
+    assert err == "interrupted\n"
+
+
+@unix
+@pytest.mark.parametrize("command", [("store", "purge", "--json"), ("solve", "-", "--json")])
+def test_an_interrupt_while_input_is_awaited_prints_the_document(
+    spawn: Spawn, scripted: Write, command: tuple[str, ...]
+) -> None:
+    scripted()
+    with terminal() as (ours, theirs):
+        process = spawn(*command, stdin=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        if command[0] == "store":
+            read_until(ours, "Delete all runs")
+        else:
+            # Nothing is printed where standard input is no terminal; the imports are over by then.
+            _wait_until_it_reads(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        out = process.stdout.read()
+        assert process.wait(60) == 130
+    assert json.loads(out)["error"]["type"] == "Interrupted"
+
+
+def _wait_until_it_reads(pid: int) -> None:
+    """Until the process waits in a read of a pipe."""
+    give_up = time.monotonic() + 60
+    while "pipe" not in Path(f"/proc/{pid}/wchan").read_text(encoding="ascii"):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+# --- pipes and streams ---------------------------------------------------------------------------
+
+
+@unix
+@pytest.mark.parametrize("command", [("plan", "6 * 7 = ?", "--json"), ("plan", "6 * 7 = ?")])
+def test_a_reader_that_goes_is_no_failure(
+    spawn: Spawn, scripted: Write, command: tuple[str, ...]
+) -> None:
+    """As ``ttc ... | head -1`` does, from the first byte on."""
+    scripted()
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = spawn(*command, stdout=theirs)
+    os.close(theirs)
+    assert finish(process)[::2] == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", [("plan", "6 * 7 = ?", "--json"), ("backends",)])
+def test_a_full_disk_is_told_in_a_line(
+    spawn: Spawn, scripted: Write, command: tuple[str, ...]
+) -> None:
+    scripted()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        code, _, err = finish(spawn(*command, stdout=full))
+    assert code == 4
+    assert err.startswith("error: ")
+    assert "No space left" in err
+    assert len(err.splitlines()) == 1
+
+
+@unix
+def test_closed_streams_are_no_fault(scripted: Write, home: Path) -> None:
+    scripted()
+    program = f"{sys.executable} -c 'from tt_compute.cli.main import main; main()'"
+    for line, wanted in ((f"{program} solve - <&-", 2), (f"{program} plan 6*7 >&- 2>&-", 0)):
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=home, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == wanted
+        assert "Traceback" not in done.stderr
+
+
+def test_any_encoding_of_standard_output_will_do(spawn: Spawn, scripted: Write) -> None:
+    """What it cannot show is replaced for people, and escaped in the document."""
+    scripted(answers=["größer →"])
+    env = {"PYTHONIOENCODING": "ascii"}
+    code, out, err = finish(spawn("solve", "Write it.", "--strategy", "single", env=env))
+    assert (code, err) == (0, "")
+    assert "gr??er ?" in out or "gr\\xf6" in out
+    assert finish(spawn("plan", "6 * 7 = ?", env=env))[0] == 0
+    code, out, _ = finish(spawn("solve", "Write it.", "--json", env=env))
+    assert (code, json.loads(out)["samples"][0]["text"]) == (0, "größer →")
+
+
+# --- terminals -----------------------------------------------------------------------------------
+
+
+def on_a_terminal(spawn: Spawn, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """All that is shown where both streams are one terminal of 80 columns."""
+    with terminal() as (ours, theirs):
+        process = spawn(*arguments, stdout=theirs, stderr=theirs, env=env or {"TERM": "xterm"})
+        os.close(theirs)
+        shown = read_until(ours, None)
+        assert process.wait(60) == 0
+    assert "Traceback" not in shown
+    return shown
+
+
+@unix
+def test_a_terminal_sees_the_plan_the_loading_and_the_samples(
+    spawn: Spawn, scripted: Write
+) -> None:
+    """In this order; and the samples stay when the answer comes."""
+    scripted(answers=[RIGHT], latency={"ttft_s": 0.3})
+    shown = on_a_terminal(spawn, "solve", "6 * 7 = ?")
+    places = [shown.index(word) for word in ("Plan", "loading mock", "running", "Receipt")]
+    assert places == sorted(places)
+    assert shown.index("#0") < shown.index("Receipt")
+    assert shown.count("\x1b[?25h") >= shown.count("\x1b[?25l") > 0
+
+
+@unix
+def test_one_samples_text_is_shown_while_it_is_made(spawn: Spawn, scripted: Write) -> None:
+    scripted(
+        answers=["One two three four five six seven eight."],
+        latency={"ttft_s": 0.3, "tokens_per_s": 10},
+    )
+    shown = on_a_terminal(spawn, "solve", "Write it.", "--strategy", "single")
+    first = shown.index("One two")
+    assert "eight" not in shown[first : first + 200]
+
+
+@unix
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1", "TERM": "xterm"}])
+def test_no_colours_where_none_are_wanted(
+    spawn: Spawn, scripted: Write, env: dict[str, str]
+) -> None:
+    scripted(answers=[RIGHT])
+    shown = on_a_terminal(spawn, "solve", "6 * 7 = ?", env=env)
+    assert "42" in shown
+    assert "\x1b[32m" not in shown
+    assert "\x1b[1;32m" not in shown
+
+
+@unix
+def test_the_plan_is_readable_on_80_columns(spawn: Spawn, home: Path) -> None:
+    """No id is cut, and no row of figures is broken."""
+    (home / "ttc.yaml").write_text(
+        "deployments: [local/smollm2-135m-openvino, mock/strong]\n", encoding="utf-8"
+    )
+    shown = on_a_terminal(spawn, "plan", "6 * 7 = ?", env={"NO_COLOR": "1", "TERM": "dumb"})
+    assert "…" not in shown
+    lines = shown.replace("\r", "").splitlines()
+    assert {"local/smollm2-135m-openvino", "mock/strong"} <= set(lines)
+    rows = [line.split() for line in lines if line.startswith("→ ")]
+    assert rows
+    assert all(len(line) <= 80 for line in lines)
+
+
+# --- what its start costs ------------------------------------------------------------------------
+
+
+def test_help_imports_little(home: Path) -> None:
+    """A command's libraries load when it runs; ``ttc --help`` needs its parser only."""
+    program = (
+        "import sys\nfrom tt_compute.cli.main import main\nmain(['--help'])\n"
+        "print(*(name for name in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    foreign = loaded - set(sys.stdlib_module_names) - {"tt_compute", "click", "colorama"}
+    assert not foreign & {"rich", "msgspec", "anyio", "yaml", "openvino", "math_verify"}
+    assert "asyncio" not in loaded

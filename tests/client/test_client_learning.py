@@ -1,0 +1,159 @@
+"""What a client keeps of its runs, what it learns from feedback, and that it does without a store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tt_compute.client import Client
+from tt_compute.config import Config
+from tt_compute.errors import StoreError
+from tt_compute.planning.types import Plan
+from tt_compute.setup import STORE_FILE
+
+Connect = Callable[..., Client]
+
+REAL: dict[str, Any] = {
+    "model": {
+        "id": "a-real-model",
+        "abilities": {
+            "math": {
+                "success_rate": 0.6,
+                "concentration": 4,
+                "wrong_agreement": 0.5,
+                "abstain_rate": 0.1,
+                "completion_tokens_mean": 5,
+                "completion_tokens_p95": 5,
+            }
+        },
+    },
+    "hardware": {"id": "a-real-machine", "device": "cpu", "local": True},
+}
+"""Counts as a real deployment: its hardware is not the mock's, though the mock answers for it."""
+
+
+def quality(plan: Plan) -> float:
+    """Of one sample."""
+    (single,) = [one for one in plan.candidates if one.strategy == "single"]
+    assert single.predicted.quality is not None
+    return single.predicted.quality
+
+
+def rows(environ: dict[str, str], table: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(Path(environ["TTC_DATA_DIR"]) / STORE_FILE) as connection:
+        found: list[tuple[Any, ...]] = connection.execute(f"SELECT * FROM {table}").fetchall()
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_feedback_moves_the_next_plan(connect: Connect, correct: bool) -> None:
+    client = connect(deployment=REAL)
+    before = quality(client.plan("6 * 7 = ?"))
+    for _ in range(5):
+        result = client.solve("6 * 7 = ?", strategy="single")
+        client.feedback(result.id, correct=correct)
+    after = quality(client.plan("6 * 7 = ?"))
+    assert after > before if correct else after < before
+
+
+def test_what_was_learned_outlives_the_client(connect: Connect) -> None:
+    first = connect(deployment=REAL)
+    before = quality(first.plan("6 * 7 = ?"))
+    first.feedback(first.solve("6 * 7 = ?", strategy="single").id, correct=True)
+    first.close()
+    assert quality(connect(deployment=REAL).plan("6 * 7 = ?")) > before
+
+
+def test_mock_runs_teach_nothing(connect: Connect) -> None:
+    """A scripted answer says nothing about any model, its own profile's included."""
+    client = connect()
+    before = client.plan("6 * 7 = ?").candidates
+    for _ in range(5):
+        client.feedback(client.solve("6 * 7 = ?").id, correct=False)
+    assert client.plan("6 * 7 = ?").candidates == before
+
+
+def test_feedback_on_an_unknown_result_is_an_error(connect: Connect) -> None:
+    with pytest.raises(StoreError, match="no result 'nonesuch'"):
+        connect().feedback("nonesuch", correct=True)
+
+
+def test_a_run_is_kept_without_its_texts(connect: Connect, environ: dict[str, str]) -> None:
+    connect(answers=["A very secret answer 42"]).solve("A very secret question 6 * 7?")
+    kept = repr([rows(environ, table) for table in ("receipts", "samples", "texts")])
+    assert len(rows(environ, "receipts")) == 1
+    assert "secret" not in kept
+
+
+def test_texts_are_kept_when_asked_for(connect: Connect, environ: dict[str, str]) -> None:
+    connect(top={"store": {"keep_text": True}}).solve("What are 6 * 7?")
+    assert "What are 6 * 7?" in repr(rows(environ, "texts"))
+
+
+def test_without_a_store_runs_go_on_and_leave_nothing(
+    connect: Connect, environ: dict[str, str]
+) -> None:
+    """The user wanted none: that is no reason for a warning."""
+    client = connect(top={"store": {"enabled": False}})
+    result = client.solve("6 * 7 = ?")
+    assert result.answer is not None
+    assert result.warnings == ()
+    assert not Path(environ["TTC_DATA_DIR"]).exists()
+    with pytest.raises(StoreError, match="there is no store"):
+        client.feedback(result.id, correct=True)
+
+
+def test_a_store_that_cannot_be_used_is_a_warning_of_the_first_result(
+    connect: Connect, environ: dict[str, str]
+) -> None:
+    """Told once; the answers are worth more than their receipts."""
+    Path(environ["TTC_DATA_DIR"]).write_text("a file where the folder should be", encoding="utf-8")
+    client = connect()
+    first, second = client.solve("6 * 7 = ?"), client.solve("6 * 7 = ?")
+    assert [warning for warning in first.warnings if warning.startswith("no store")]
+    assert first.answer is not None
+    assert second.answer is not None
+    assert not [warning for warning in second.warnings if "store" in warning]
+
+
+def test_a_damaged_store_is_set_aside_with_a_warning(
+    connect: Connect, environ: dict[str, str]
+) -> None:
+    folder = Path(environ["TTC_DATA_DIR"])
+    folder.mkdir()
+    (folder / STORE_FILE).write_bytes(b"this is no database" * 1000)
+    result = connect().solve("6 * 7 = ?")
+    assert any(STORE_FILE in warning for warning in result.warnings)
+    assert len(rows(environ, "receipts")) == 1
+
+
+def test_two_clients_share_one_store(connect: Connect, environ: dict[str, str]) -> None:
+    first, second = connect(), connect()
+    result = first.solve("6 * 7 = ?")
+    second.feedback(result.id, correct=True)
+    second.solve("6 * 7 = ?")
+    assert len(rows(environ, "receipts")) == 2
+
+
+def test_the_settings_of_the_environment_are_the_clients_own(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """``environ`` replaces the process's environment: nothing is written where that would put it."""
+    (tmp_path / "ttc.yaml").write_text("deployments: [mock]", encoding="utf-8")
+    with Client(tmp_path / "ttc.yaml", environ=environ) as client:
+        client.solve("6 * 7 = ?")
+        assert client.config.data_dir == Path(environ["TTC_DATA_DIR"])
+    assert (Path(environ["TTC_DATA_DIR"]) / STORE_FILE).is_file()
+    assert Config.load(tmp_path / "ttc.yaml", environ=environ).deployments == client_deployments(
+        tmp_path, environ
+    )
+
+
+def client_deployments(folder: Path, environ: dict[str, str]) -> object:
+    with Client(str(folder / "ttc.yaml"), environ=environ) as client:
+        return client.config.deployments

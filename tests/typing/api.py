@@ -1,0 +1,126 @@
+"""The public API as a typed program uses it. Never run: mypy and pyright check it with the other tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, assert_type
+
+import tt_compute as tt
+
+
+def solve(client: tt.Client) -> None:
+    result = client.solve(
+        "If 3 pens cost $4.50, what do 7 cost?",
+        objective=tt.Objective(quality=0.9, max_latency_s=20),
+        deployment="mock",
+        task="math",
+        seed=7,
+    )
+    assert_type(result, tt.Result)
+    assert_type(result.answer, str | None)
+    assert_type(result.text, str)
+    assert_type(result.confidence, float | None)
+    assert_type(result.plan, tt.Plan)
+    assert_type(result.receipt, tt.Receipt)
+    assert_type(result.receipt.samples_drawn, int)
+    assert_type(result.receipt.cost_usd, float | None)
+    assert_type(result.warnings, tuple[str, ...])
+    for sample in result.samples:
+        assert_type(sample.answer, str | None)
+        assert_type(sample.score, float | None)
+
+
+def prompts(client: tt.Client) -> None:
+    client.solve([{"role": "user", "content": "hi"}], system="Be brief.")
+    client.solve([tt.Message(role="user", content="hi")])
+    client.solve(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a prompt is text
+
+
+def options(client: tt.Client, pinned: str | None) -> None:
+    client.solve("hi", deployment=pinned, sampling=tt.SamplingParams(top_p=0.9))
+    client.solve("hi", strategie="single")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - misspelt
+    client.solve("hi", task="maths")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - no such kind
+
+
+def verifiers(client: tt.Client) -> None:
+    def is_even(prompt: str, text: str) -> bool:
+        return text.endswith(prompt[-1:])
+
+    async def score(_prompt: str, text: str) -> float:
+        return float(len(text))
+
+    client.solve("hi", verifier=is_even)
+    client.solve("hi", verifier=score)
+    client.solve("hi", verifier="exact=42")
+
+
+def plan(client: tt.Client) -> None:
+    decided = client.plan("hi", strict=True)
+    assert_type(decided, tt.Plan)
+    if decided.chosen is not None:
+        assert_type(decided.chosen.predicted.quality, float | None)
+        assert_type(decided.chosen.violates, tuple[str, ...])
+
+
+def stream(client: tt.Client) -> None:
+    with client.stream("hi") as run:
+        for event in run:
+            match event:
+                case tt.Progress():
+                    assert_type(event.votes, tuple[tuple[str, int], ...])
+                case tt.TextDelta() | tt.Revision():
+                    assert_type(event.text, str)
+    assert_type(run.result, tt.Result)
+    assert_type(run.partial, tt.Result | None)
+
+
+def many(client: tt.Client, questions: Sequence[str], on_error: Literal["raise", "return"]) -> None:
+    def told(place: int, outcome: tt.Result | tt.TTComputeError) -> None: ...
+
+    assert_type(client.solve_many(questions, concurrency=2, progress=told), list[tt.Result])
+    assert_type(client.solve_many(questions, on_error="raise"), list[tt.Result])
+    returned = client.solve_many(questions, on_error="return")
+    assert_type(returned, list[tt.Result | tt.TTComputeError])
+    assert_type(
+        client.solve_many(questions, on_error=on_error), list[tt.Result | tt.TTComputeError]
+    )
+
+
+def raw(client: tt.Client) -> None:
+    samples = client.generate("hi", deployment="mock", n=4)
+    assert_type(samples, list[tt.Sample | tt.Failed])
+    client.feedback("id", correct=True)
+    client.warm("mock")
+    client.close()
+
+
+def errors(client: tt.Client) -> str | None:
+    try:
+        return client.solve("hi").answer
+    except tt.InfeasibleError as error:
+        return error.hint
+    except (tt.BackendError, tt.DeadlineExceeded, tt.UsageError) as error:
+        assert_type(error.exit_code, int)
+        return error.message
+
+
+async def questions() -> AsyncIterator[str]:
+    yield "hi"
+
+
+async def asynchronous() -> None:
+    config = tt.Config.from_mapping({"deployments": ["mock"]})
+    async with tt.AsyncClient(config) as client:
+        assert_type(await client.solve("hi"), tt.Result)
+        assert_type(await client.plan("hi"), tt.Plan)
+        assert_type(await client.solve_many(questions()), list[tt.Result])
+        async with client.stream("hi") as run:
+            async for _event in run:
+                run.interrupt()
+        async with client.open("hi", deployment="mock", deltas="text") as generation:
+            assert_type(generation.draw(4), range)
+            async for event in generation:
+                assert_type(event, tt.Delta | tt.Sample | tt.Failed)
+                if isinstance(event, tt.Sample):
+                    assert_type(event.text, str)
+                    generation.cancel(event.index)
