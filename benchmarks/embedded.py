@@ -5,7 +5,8 @@
 Solves seeded questions (``questions.py``) with one greedy sample, one sampled sample, a majority vote of
 at most 16 under the stop rule ``beta``, and best of at most 16 with an exact verifier; every run goes
 through ``AsyncClient.solve``, on the real model. Prints accuracy with 95 % intervals, samples drawn, and
-predicted against actual samples and latency.
+predicted against actual samples and latency. Accuracy and samples come from all questions, several in work
+at once; latency from the first few of each set, solved once more one at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
 import msgspec
 
 import tt_compute as tt
 from questions import SETS, Question, questions
 from report import conditions, markdown, percent, write
 from tt_compute.options import SolveOptions
+from tt_compute.planning.types import Prediction
 from tt_compute.prompts import to_messages
 from tt_compute.verify.tasks import MathProcess, get_task
 from tt_compute.verify.verifiers import get_verifier
@@ -93,40 +96,61 @@ def accuracy_table(rows: Sequence[Solved]) -> str:
     return markdown(["questions", *STRATEGIES], lines)
 
 
-def prediction_table(rows: Sequence[Solved]) -> str:
+def samples_table(rows: Sequence[Solved]) -> str:
     lines: list[list[object]] = []
-    for name in (*SETS, "all"):
-        for strategy in STRATEGIES:
-            group = pick(rows, name, strategy)
-            chosen = [row.predicted.chosen for row in group]
-            predicted = [one.predicted for one in chosen if one is not None]
-            lines.append(
-                [
-                    name,
-                    strategy,
-                    mean([one.quality for one in predicted]),
-                    mean([float(row.correct) for row in group]),
-                    mean([one.samples_mean for one in predicted]),
-                    mean([row.samples for row in group]),
-                    mean([row.cancelled for row in group]),
-                    mean([one.latency_p50_s for one in predicted]),
-                    f"{statistics.median(row.latency_s for row in group):.2f}",
-                    over_p95(group),
-                ]
-            )
-    header = (
-        "questions",
-        "strategy",
-        "quality predicted",
-        "actual",
-        "samples predicted",
-        "actual",
-        "cancelled",
-        "latency p50 predicted, s",
-        "median actual, s",
-        "over p95",
-    )
-    return markdown(header, lines)
+    for name, strategy, group in groups(rows):
+        predicted = predictions(group)
+        lines.append(
+            [
+                name,
+                strategy,
+                mean([one.quality for one in predicted]),
+                mean([float(row.correct) for row in group]),
+                mean([one.samples_mean for one in predicted]),
+                mean([row.samples for row in group]),
+                mean([row.cancelled for row in group]),
+            ]
+        )
+    header = ("questions", "strategy", "quality predicted", "actual", "samples predicted", "actual")
+    return markdown((*header, "of these cancelled"), lines)
+
+
+def latency_table(rows: Sequence[Solved]) -> str:
+    lines: list[list[object]] = []
+    for name, strategy, group in groups(rows):
+        predicted = predictions(group)
+        took = [row.latency_s for row in group]
+        limits = [one.latency_p95_s for one in predicted]
+        over = [
+            seconds > limit
+            for seconds, limit in zip(took, limits, strict=True)
+            if limit is not None
+        ]
+        lines.append(
+            [
+                name,
+                strategy,
+                len(group),
+                mean([one.latency_p50_s for one in predicted]),
+                f"{statistics.median(took):.2f} ({min(took):.2f}-{max(took):.2f})",
+                mean(limits),
+                f"{sum(over)} of {len(over)}",
+            ]
+        )
+    header = ("questions", "strategy", "n", "p50 predicted, s", "median actual, s (range)")
+    return markdown((*header, "p95 predicted, s", "took longer"), lines)
+
+
+def groups(rows: Sequence[Solved]) -> list[tuple[str, str, list[Solved]]]:
+    return [
+        (name, strategy, pick(rows, name, strategy))
+        for name in (*SETS, "all")
+        for strategy in STRATEGIES
+    ]
+
+
+def predictions(group: Sequence[Solved]) -> list[Prediction]:
+    return [row.predicted.chosen.predicted for row in group if row.predicted.chosen is not None]
 
 
 def pick(rows: Sequence[Solved], name: str, strategy: str) -> list[Solved]:
@@ -138,32 +162,19 @@ def mean(values: Sequence[float | None]) -> str:
     return f"{statistics.fmean(known):.2f}" if len(known) == len(values) else "unknown"
 
 
-def over_p95(group: Sequence[Solved]) -> str:
-    """Share of runs that took longer than the predicted 95th percentile."""
-    limits = [
-        (row.latency_s, row.predicted.chosen.predicted.latency_p95_s)
-        for row in group
-        if row.predicted.chosen is not None
-    ]
-    over = [took > limit for took, limit in limits if limit is not None]
-    return f"{100 * sum(over) / len(over):.0f} %" if over else "unknown"
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=50, help="per set")
+    parser.add_argument("--timed", type=int, default=10, help="per set, for latency")
+    parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--output", type=Path, help="write the report here too")
     options = parser.parse_args()
     process = MathProcess()
     config = tt.Config.from_mapping({"deployments": [DEPLOYMENT], "store": {"enabled": False}})
     async with tt.AsyncClient(config) as client:
         await client.warm(DEPLOYMENT)
-        rows = [
-            await solve(client, name, strategy, question, process)
-            for name in SETS
-            for question in questions(name, options.questions, TEST_SEED)
-            for strategy in STRATEGIES
-        ]
+        timed = await solve_all(client, options.timed, 1, process)
+        rows = await solve_all(client, options.questions, options.concurrency, process)
     process.close()
     report = "\n\n".join(
         (
@@ -171,11 +182,31 @@ async def main() -> None:
             f"`python benchmarks/embedded.py --questions {options.questions}`: {conditions()}.",
             f"Accuracy, 95 % intervals; budget {BUDGET}, seed {TEST_SEED}.",
             accuracy_table(rows),
-            "Predictions beside what happened; the store was off, so nothing was learned on the way.",
-            prediction_table(rows),
+            "Predicted beside actual. The store was off, so nothing was learned on the way.",
+            samples_table(rows),
+            "Latency, one request at a time, model loaded.",
+            latency_table(timed),
         )
     )
     write(options.output, report)
+
+
+async def solve_all(
+    client: tt.AsyncClient, count: int, concurrency: int, process: MathProcess
+) -> list[Solved]:
+    rows: list[Solved] = []
+    slots = anyio.Semaphore(concurrency)
+
+    async def work(name: str, strategy: str, question: Question) -> None:
+        async with slots:
+            rows.append(await solve(client, name, strategy, question, process))
+
+    async with anyio.create_task_group() as group:
+        for name in SETS:
+            for question in questions(name, count, TEST_SEED):
+                for strategy in STRATEGIES:
+                    group.start_soon(work, name, strategy, question)
+    return rows
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ class Requests:
         spec = self._setup.spec(chosen.deployment)
         estimates = await self._setup.estimates()
         ability = ability_of(spec.model, plan.task, estimates)
+        if chosen.sampling.temperature == 0:
+            ability = ability.greedy()
         one_text = chosen.max_samples == 1
         request = GenerateRequest(
             messages=prepared.messages,

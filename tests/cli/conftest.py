@@ -84,8 +84,9 @@ def ttc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def spawn(home: Path) -> Spawn:
+def spawn(home: Path) -> Iterator[Spawn]:
     """Starts a command line in a process of its own, in the test's folder and environment."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", "from tt_compute.cli.main import main; main()", *arguments]
@@ -95,9 +96,15 @@ def spawn(home: Path) -> Spawn:
             "stderr": subprocess.PIPE,
             "env": {**os.environ, **options.pop("env", {})},
         }
-        return subprocess.Popen(command, cwd=home, text=True, **{**pipes, **options})
+        process = subprocess.Popen(command, cwd=home, text=True, **{**pipes, **options})
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        # Only a test that failed leaves one running.
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ RIGHT = "The answer is 42."
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Code, standard output and standard error; a stream that is no pipe of ours gives nothing."""
     out, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
-    return process.returncode, out, err
+    assert "Traceback" not in (err or "")
+    return process.returncode, out or "", err or ""
 
 
 @contextmanager
-def terminal(columns: int = 80, rows: int = 24) -> Iterator[tuple[int, int]]:
+def terminal(columns: int = 80, rows: int = 24) -> Generator[tuple[int, int]]:
     """Both ends of a pseudo-terminal."""
     import fcntl
     import pty
@@ -85,7 +86,7 @@ def test_an_interrupt_ends_with_130_and_the_best_so_far(spawn: Spawn, scripted: 
         shown = read_until(ours, "1 running")
         process.send_signal(signal.SIGINT)
         shown = read_until(ours, None, shown)
-        code, out, _ = process.wait(60), process.stdout.read() if process.stdout else "", shown
+        code, out, _ = finish(process)
     assert code == 130
     assert out.splitlines()[0].split() == ["Answer", "42"]
     assert "interrupted; this is the best so far" in out
@@ -116,26 +117,12 @@ def test_an_interrupt_while_input_is_awaited_prints_the_document(
 ) -> None:
     scripted()
     with terminal() as (ours, theirs):
-        process = spawn(*command, stdin=subprocess.PIPE, stderr=theirs)
+        process = spawn(*command, stdin=theirs, stderr=theirs)
         os.close(theirs)
-        if command[0] == "store":
-            read_until(ours, "Delete all runs")
-        else:
-            # Nothing is printed where standard input is no terminal; the imports are over by then.
-            _wait_until_it_reads(process.pid)
+        read_until(ours, "Delete all runs" if command[0] == "store" else "reading the prompt")
         process.send_signal(signal.SIGINT)
-        assert process.stdout is not None
-        out = process.stdout.read()
-        assert process.wait(60) == 130
-    assert json.loads(out)["error"]["type"] == "Interrupted"
-
-
-def _wait_until_it_reads(pid: int) -> None:
-    """Until the process waits in a read of a pipe."""
-    give_up = time.monotonic() + 60
-    while "pipe" not in Path(f"/proc/{pid}/wchan").read_text(encoding="ascii"):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+        code, out, _ = finish(process)
+    assert (code, json.loads(out)["error"]["type"]) == (130, "Interrupted")
 
 
 # --- pipes and streams ---------------------------------------------------------------------------
@@ -202,7 +189,7 @@ def on_a_terminal(spawn: Spawn, *arguments: str, env: dict[str, str] | None = No
         process = spawn(*arguments, stdout=theirs, stderr=theirs, env=env or {"TERM": "xterm"})
         os.close(theirs)
         shown = read_until(ours, None)
-        assert process.wait(60) == 0
+        assert finish(process)[0] == 0
     assert "Traceback" not in shown
     return shown
 

@@ -145,3 +145,23 @@ def test_no_length_passes_the_limit() -> None:
     simulated = statistics.fmean(min(120, free.quantile(level)) for level in levels)
     assert lengths.mean_cut == pytest.approx(simulated, rel=1e-3)
     assert lengths.quantile_of_longest(16, 0.99) == 120
+
+
+def test_a_greedy_sample_has_a_success_rate_of_its_own() -> None:
+    """Where the profile states one; feedback moves it like the other."""
+    stated = Ability(
+        success_rate=Fact(value=0.2),
+        greedy_success_rate=Fact(value=0.5),
+        concentration=Fact(value=2),
+    )
+    model = ModelProfile(id="m", abilities={"math": stated})
+    ability = ability_of(model, "math", Estimates())
+    assert (ability.mean, ability.greedy().mean) == (0.2, 0.5)
+    evidence = Estimates(abilities={("m", "math"): AbilityEvidence(correct=20, wrong=0)})
+    moved = ability_of(model, "math", evidence)
+    assert moved.greedy_mean == pytest.approx(0.75)
+
+
+def test_without_a_greedy_rate_that_of_varied_samples_stands_for_it() -> None:
+    model = ModelProfile(id="m", abilities={"math": Ability(success_rate=Fact(value=0.2))})
+    assert ability_of(model, "math", Estimates()).greedy().mean == 0.2

@@ -63,6 +63,8 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
 
     mean: float | None = None
     """P(one sample is right)."""
+    greedy_mean: float | None = None
+    """P(the sample at temperature 0 is right); None where ``mean`` stands for it too."""
     success: Success | None = None
     wrong_agreement: float | None = None
     abstain_share: float | None = None
@@ -73,6 +75,15 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
     """What of the success of samples and votes is unknown, in words."""
     unknown_lengths: tuple[str, ...] = ()
     """What of the lengths is unknown, in words."""
+
+    def greedy(self) -> TaskAbility:
+        """The ability of the sample at temperature 0."""
+        if self.greedy_mean is None:
+            return self
+        success = self.success
+        if success is not None:
+            success = msgspec.structs.replace(success, mean=self.greedy_mean)
+        return msgspec.structs.replace(self, mean=self.greedy_mean, success=success)
 
     @property
     def votes_known(self) -> bool:
@@ -89,6 +100,7 @@ def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Tas
     """
     stated = model.abilities.get(task, Ability())
     mean = _success_rate(stated.success_rate.value, estimates, (model.id, task))
+    greedy = stated.greedy_success_rate.value
     concentration = stated.concentration.value
     tokens_mean, tokens_p95 = _lengths(stated, estimates, (model.id, task))
     quality: dict[str, float | None] = {
@@ -100,6 +112,9 @@ def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Tas
     lengths = {"completion_tokens_mean": tokens_mean, "completion_tokens_p95": tokens_p95}
     return TaskAbility(
         mean=mean,
+        greedy_mean=None
+        if greedy is None
+        else _success_rate(greedy, estimates, (model.id, task)),
         success=None
         if mean is None or concentration is None
         else Success(mean=mean, concentration=concentration),

@@ -42,8 +42,7 @@ STRATEGIES = ("single", "majority", "best_of_n")
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
-"""How a lone sample is drawn: its likeliest course. It is predicted by the success rate of varied samples,
-which it meets or passes as a rule."""
+"""How a lone sample is drawn: its likeliest course."""
 _HEADROOM = 2
 _TOKENS_STEP = 64
 _MAX_TOKENS: dict[TaskKind, int] = {
@@ -64,6 +63,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     stop_rule: str
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
+    greedy: bool
+    """A lone sample is drawn at temperature 0."""
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +206,8 @@ class _Options:
         return itertools.chain.from_iterable(makers[name]() for name in self._wanted.strategies)
 
     def _single(self) -> Iterator[Option]:
-        yield self._option("single", 1, 1, single_run(self._ability, self._lengths))
+        ability = self._ability.greedy() if self._wanted.greedy else self._ability
+        yield self._option("single", 1, 1, single_run(ability, self._lengths))
 
     def _majority(self) -> Iterator[Option]:
         rule = self._wanted.stop_rule

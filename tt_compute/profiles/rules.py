@@ -174,6 +174,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     ),
     (ModelSource, "pypi"): _matching(_PINNED, "a package with its version, such as name==1.2.3"),
     (Ability, "success_rate"): _FRACTION,
+    (Ability, "greedy_success_rate"): _FRACTION,
     (Ability, "concentration"): _POSITIVE,
     (Ability, "wrong_agreement"): _FRACTION,
     (Ability, "abstain_rate"): _FRACTION,

@@ -157,6 +157,8 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     success_rate: Fact = UNKNOWN
+    greedy_success_rate: Fact = UNKNOWN
+    """Of one sample at temperature 0; unknown = that of varied samples, which it usually passes."""
     concentration: Fact = UNKNOWN
     wrong_agreement: Fact = UNKNOWN
     """Share of the wrong answers that the commonest wrong answer takes, mean over questions."""
