@@ -195,13 +195,11 @@ def on_a_terminal(spawn: Spawn, *arguments: str, env: dict[str, str] | None = No
 
 
 @unix
-def test_a_terminal_sees_the_plan_the_loading_and_the_samples(
-    spawn: Spawn, scripted: Write
-) -> None:
+def test_a_terminal_sees_the_plan_and_the_samples(spawn: Spawn, scripted: Write) -> None:
     """In this order; and the samples stay when the answer comes."""
     scripted(answers=[RIGHT], latency={"ttft_s": 0.3})
     shown = on_a_terminal(spawn, "solve", "6 * 7 = ?")
-    places = [shown.index(word) for word in ("Plan", "loading mock", "running", "Receipt")]
+    places = [shown.index(word) for word in ("Plan", "running", "Receipt")]
     assert places == sorted(places)
     assert shown.index("#0") < shown.index("Receipt")
     assert shown.count("\x1b[?25h") >= shown.count("\x1b[?25l") > 0

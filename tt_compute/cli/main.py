@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import cast
 
 import click
 
 from tt_compute.cli.codes import BAD_USAGE, FAILED, INTERRUPTED
+from tt_compute.cli.streams import drop_output, make_streams_safe
 
 __all__ = ["cli", "main"]
 
@@ -76,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Without the program's name; None = those of the process.
     """
-    _make_streams_safe()
+    make_streams_safe()
     try:
         cli.main(args=arguments, prog_name="ttc", standalone_mode=False)
         sys.stdout.flush()
@@ -86,31 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does.
-        _drop_output()
     except OSError as exc:
-        _drop_output()
+        drop_output()
         click.echo(f"error: {exc}", err=True)
         sys.exit(FAILED)
-
-
-def _make_streams_safe() -> None:
-    """Have streams that take every character, also where a parent closed them or set an encoding."""
-    # Closed ones are opened on nothing, for as long as the process lives.
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - see above
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - see above
-    stdout: object = sys.stdout
-    if isinstance(stdout, io.TextIOWrapper):
-        cast("io.TextIOWrapper", stdout).reconfigure(errors="replace")
-
-
-def _drop_output() -> None:
-    """Send what is still in the buffers nowhere, lest the interpreter complain of it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

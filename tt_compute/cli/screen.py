@@ -57,7 +57,7 @@ class Screen:
             console=output.err,
         )
         self._display = Live(
-            get_renderable=self._render,
+            get_renderable=self.render,
             console=output.err,
             refresh_per_second=_REFRESHES_PER_S,
             transient=True,
@@ -103,19 +103,8 @@ class Screen:
             if progress is not None and progress.drawn:
                 self._console.print(progress_view(progress, _ALL_ROWS), no_wrap=True)
 
-    def _take(self, progress: Progress) -> None:
-        if self._progress is None:
-            self._introduce(progress.plan)
-            self._display.start()
-        self._progress = progress
-
-    def _introduce(self, plan: Candidate) -> None:
-        self._console.print(plan_lines(plan), soft_wrap=True)
-        loading = f"loading {plan.model} ({plan.backend}) ..."
-        self._spinner = Spinner("dots", Text(printable(loading), "dim"))
-
-    def _render(self) -> RenderableType:
-        """Called by the display's own thread."""
+    def render(self) -> RenderableType:
+        """The live part as it is now; from any thread."""
         with self._lock:
             parts: list[RenderableType] = []
             if not self._bars.finished:
@@ -129,6 +118,17 @@ class Screen:
             elif self._spinner is not None:
                 parts.append(self._spinner)
             return Group(*parts)
+
+    def _take(self, progress: Progress) -> None:
+        if self._progress is None:
+            self._introduce(progress.plan)
+            self._display.start()
+        self._progress = progress
+
+    def _introduce(self, plan: Candidate) -> None:
+        self._console.print(plan_lines(plan), soft_wrap=True)
+        loading = f"loading {plan.model} ({plan.backend}) ..."
+        self._spinner = Spinner("dots", Text(printable(loading), "dim"))
 
     def _tail(self, rows: int) -> str:
         """The last lines of the running text that fit."""

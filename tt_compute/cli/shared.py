@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tt_compute.cli.codes import BAD_USAGE, FAILED, INTERRUPTED
+from tt_compute.cli.streams import drop_output
 from tt_compute.errors import InfeasibleError, TTComputeError
 
 __all__ = [
@@ -54,8 +55,8 @@ class Output:
         self.config = config
         self._stdout = sys.stdout
         self._documented = False
-        self.out = _Console(file=sys.stdout, highlight=False)
-        self.err = _Console(stderr=True, highlight=False)
+        self.out: Console = _Console(file=sys.stdout, highlight=False)
+        self.err: Console = _Console(stderr=True, highlight=False)
         if not self.err.is_terminal:
             self.err.width = PIPE_WIDTH
 
@@ -107,7 +108,7 @@ class Output:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to ``main``; rich's own way would end the program with an error."""
+        """Leave it to the command's end; rich's own way would end the program with an error."""
         raise BrokenPipeError
 
 
@@ -176,6 +177,9 @@ def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
     except (KeyboardInterrupt, click.Abort):
         output.interrupted()
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does.
+        drop_output()
     except click.ClickException:
         raise
     except Exception as error:

@@ -1,0 +1,65 @@
+"""The OpenVINO backend keeps every rule of the conformance kit, on the real model."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tt_compute.clock import SystemClock
+from tt_compute.modelstore.store import LocalModelStore
+from tt_compute.profiles.library import ProfileLibrary
+from tt_compute.registry import Registry
+from tt_compute.testing import Subject, backend_env, check_backend
+from tt_compute.types import DeploymentSpec, GenerateRequest, Message
+
+pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(600)]
+
+NOT_FORCED = {"one_failure_spares_the_others"}
+"""Needs a sample that fails beside good ones; the mock and the engine's own tests force one."""
+PROMPT = (Message(role="user", content="Write a long story about a lighthouse and the sea."),)
+
+
+@pytest.fixture
+def spec(embedded_model: Path) -> DeploymentSpec:
+    weights = {"id": "test/openvino", "source": {"path": str(embedded_model)}}
+    entry = {"id": "local/smollm2-135m-openvino", "override": weights}
+    return ProfileLibrary().resolve(entry)
+
+
+async def test_openvino_keeps_every_rule(spec: DeploymentSpec, tmp_path: Path) -> None:
+    """All rules, on backends that share one engine, as deployments of one model do."""
+    kind = Registry().load("openvino")
+    clock = SystemClock()
+    env = backend_env(clock=clock, models=LocalModelStore(tmp_path, offline=True))
+
+    @asynccontextmanager
+    async def make() -> AsyncGenerator[Subject, None]:
+        backend = await kind.create(spec, env)
+
+        def kill_engine() -> None:
+            os.kill(cast("Any", backend)._host.pid, signal.SIGKILL)
+
+        yield Subject(
+            backend=backend,
+            clock=clock,
+            prompt=PROMPT,
+            long_tokens=32,
+            kill_engine=kill_engine,
+            cycles=200,
+        )
+        await backend.aclose()
+
+    holder = await kind.create(spec, env)
+    try:
+        async with holder.open(GenerateRequest(messages=PROMPT)) as generation:
+            generation.draw()
+        report = await check_backend(make)
+    finally:
+        await holder.aclose()
+    assert set(report.skipped) <= NOT_FORCED, report.skipped
