@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from tt_compute.client import Client
 from tt_compute.config import Config
 from tt_compute.errors import StoreError
 from tt_compute.planning.types import Plan
+from tt_compute.registry import GROUP
 from tt_compute.setup import STORE_FILE
 
 Connect = Callable[..., Client]
 
-REAL: dict[str, Any] = {
+BORROWED: dict[str, Any] = {
     "model": {
         "id": "a-real-model",
         "abilities": {
@@ -33,7 +35,19 @@ REAL: dict[str, Any] = {
     },
     "hardware": {"id": "a-real-machine", "device": "cpu", "local": True},
 }
-"""Counts as a real deployment: its hardware is not the mock's, though the mock answers for it."""
+"""A mock under a real model's name."""
+REAL: dict[str, Any] = {**BORROWED, "backend": "real"}
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend whose samples count as a real model's; behind it, the mock's script."""
+    scripted = EntryPoint("real", "tt_compute_backends.mock:MockBackend", GROUP)
+
+    def registered(*, group: str) -> list[EntryPoint]:
+        return [*entry_points(group=group), scripted]
+
+    monkeypatch.setattr("tt_compute.registry.entry_points", registered)
 
 
 def quality(plan: Plan) -> float:
@@ -50,6 +64,7 @@ def rows(environ: dict[str, str], table: str) -> list[tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.usefixtures("real")
 @pytest.mark.parametrize("correct", [True, False])
 def test_feedback_moves_the_next_plan(connect: Connect, correct: bool) -> None:
     client = connect(deployment=REAL)
@@ -61,6 +76,7 @@ def test_feedback_moves_the_next_plan(connect: Connect, correct: bool) -> None:
     assert after > before if correct else after < before
 
 
+@pytest.mark.usefixtures("real")
 def test_what_was_learned_outlives_the_client(connect: Connect) -> None:
     first = connect(deployment=REAL)
     before = quality(first.plan("6 * 7 = ?"))
@@ -69,9 +85,10 @@ def test_what_was_learned_outlives_the_client(connect: Connect) -> None:
     assert quality(connect(deployment=REAL).plan("6 * 7 = ?")) > before
 
 
-def test_mock_runs_teach_nothing(connect: Connect) -> None:
-    """A scripted answer says nothing about any model, its own profile's included."""
-    client = connect()
+@pytest.mark.parametrize("deployment", [{}, BORROWED])
+def test_mock_runs_teach_nothing(connect: Connect, deployment: dict[str, Any]) -> None:
+    """A scripted answer says nothing about any model, also under a real one's name."""
+    client = connect(deployment=deployment)
     before = client.plan("6 * 7 = ?").candidates
     for _ in range(5):
         client.feedback(client.solve("6 * 7 = ?").id, correct=False)

@@ -187,7 +187,9 @@ def _translated(exc: yaml.MarkedYAMLError, text: str, file: str | None) -> Confi
     if mark is None or (mark.index >= len(text) and exc.context_mark is not None):
         mark = exc.context_mark  # what was never closed, rather than the end of the file
     row, column = (0, 0) if mark is None else (mark.line, mark.column)
-    line = text.split("\n")[row]
+    lines = text.split("\n")
+    row = min(row, len(lines) - 1)  # the parser counts the end of the file as one line more
+    line = lines[row]
     hint = None
     if "maximum nesting depth" in problem:
         problem = _too_deep()
