@@ -112,9 +112,7 @@ def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Tas
     lengths = {"completion_tokens_mean": tokens_mean, "completion_tokens_p95": tokens_p95}
     return TaskAbility(
         mean=mean,
-        greedy_mean=None
-        if greedy is None
-        else _success_rate(greedy, estimates, (model.id, task)),
+        greedy_mean=None if greedy is None else _success_rate(greedy, estimates, (model.id, task)),
         success=None
         if mean is None or concentration is None
         else Success(mean=mean, concentration=concentration),
