@@ -59,11 +59,12 @@ def list_profiles(output: Output) -> None:
 
 @profiles.command(epilog=example("ttc profiles show local/smollm2-135m-openvino"))
 @click.argument("profile_id", metavar="ID")
+@click.option("--kind", type=click.Choice(KINDS), help="Which, where several kinds share the id.")
 @command
-def show(output: Output, profile_id: str) -> None:
+def show(output: Output, profile_id: str, *, kind: Kind | None) -> None:
     """Show one profile as it is understood; a deployment with its model and hardware."""
     library = Config.load(output.config).library
-    document = msgspec.to_builtins(_profile(library, profile_id))
+    document = msgspec.to_builtins(_profile(library, profile_id, kind))
     if output.as_json:
         output.document(document)
     else:
@@ -150,11 +151,13 @@ def pull(output: Output, model_id: str, format_: str) -> None:
         output.say(str(path))
 
 
-def _profile(library: ProfileLibrary, profile_id: str) -> msgspec.Struct:
-    for kind in KINDS:
-        if profile_id in library.ids(kind):
-            return _load(library, kind, profile_id)
-    known = [one for kind in KINDS for one in library.ids(kind)]
+def _profile(library: ProfileLibrary, profile_id: str, kind: Kind | None) -> msgspec.Struct:
+    """The deployment of this id first: it holds its model and hardware."""
+    kinds = tuple(reversed(KINDS)) if kind is None else (kind,)
+    for one in kinds:
+        if profile_id in library.ids(one):
+            return _load(library, one, profile_id)
+    known = sorted({known for one in kinds for known in library.ids(one)})
     raise UnknownNameError(f"there is no profile {profile_id!r}", hint=f"known: {', '.join(known)}")
 
 
