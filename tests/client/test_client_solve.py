@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -250,6 +251,17 @@ def test_a_seed_survives_the_client(connect: Connect) -> None:
     runs = [connect().solve("6 * 7 = ?", seed=7, stop="beta:0.999") for _ in range(2)]
     assert samples_of(runs[0]) == samples_of(runs[1])
     assert runs[0].receipt.seed == 7
+
+
+def test_the_seed_is_the_backends_seed(connect: Connect) -> None:
+    """A strategy's samples can be had one by one, without it."""
+    client = connect(completion_tokens=20)
+    result = client.solve("6 * 7 = ?", seed=7)
+    assert result.plan.chosen is not None
+    sampling = msgspec.structs.replace(result.plan.chosen.sampling, seed=7)
+    count = len(result.samples)
+    raw = client.generate("6 * 7 = ?", deployment="scripted", n=count, sampling=sampling)
+    assert [sample.text for sample in raw] == [sample.text for sample in result.samples]
 
 
 def test_without_a_seed_runs_differ(connect: Connect) -> None:

@@ -295,15 +295,17 @@ async def test_a_step_never_stops_the_event_loop(
     """While the engine is inside a step that holds its GIL, the loop turns as often as it likes."""
     fifo = tmp_path / "hanging"
     os.mkfifo(fifo)
-    async with holding(hold(fake_load(hanging=str(fifo)))) as host:
-        async with host.open(ask("hang=0")) as generation:
-            generation.draw()
-            await anyio.to_thread.run_sync(fifo.read_bytes)
-            for _ in range(1000):
-                await anyio.lowlevel.checkpoint()
-            assert host.pid is not None
-            os.kill(host.pid, signal.SIGKILL)
-            assert isinstance(await until_it_raises(generation, []), EngineDied)
+    async with (
+        holding(hold(fake_load(hanging=str(fifo)))) as host,
+        host.open(ask("hang=0")) as generation,
+    ):
+        generation.draw()
+        await anyio.to_thread.run_sync(fifo.read_bytes)
+        for _ in range(1000):
+            await anyio.lowlevel.checkpoint()
+        assert host.pid is not None
+        os.kill(host.pid, signal.SIGKILL)
+        assert isinstance(await until_it_raises(generation, []), EngineDied)
 
 
 # --- loading and sharing -------------------------------------------------------------------------
@@ -446,9 +448,10 @@ async def test_a_killed_engine_fails_everything_and_comes_back(
         request = ask("", deltas="text")
         async with host.open(request) as one, host.open(request) as other:
             for generation in (one, other):
-                generation.draw(5)
-            for generation in (one, other):
+                generation.draw()
                 await first_delta(generation)
+            for generation in (one, other):
+                generation.draw(4)
             os.kill(first, signal.SIGKILL)
             for generation in (one, other):
                 events: list[Event] = []

@@ -112,7 +112,7 @@ class Runtime(Protocol):
         ...
 
     def step(self) -> list[RowStep]:
-        """Run one step of the batch.
+        """Run one step of the batch; also called when only cancelled rows are left.
 
         Raises:
             Exception: The batch is lost; the engine fails every row and calls ``reset``.
