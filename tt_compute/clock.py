@@ -17,4 +17,5 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
+        """A time that has come already is a wait of 0."""
+        await anyio.sleep(max(0.0, seconds))

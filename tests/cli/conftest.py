@@ -96,6 +96,8 @@ def spawn(home: Path) -> Iterator[Spawn]:
             "stderr": subprocess.PIPE,
             "env": {**os.environ, **options.pop("env", {})},
         }
+        # With it, what fails at the flush of a buffer would not.
+        pipes["env"].pop("PYTHONUNBUFFERED", None)
         process = subprocess.Popen(command, cwd=home, text=True, **{**pipes, **options})
         started.append(process)
         return process

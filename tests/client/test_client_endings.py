@@ -262,6 +262,7 @@ async def test_an_interrupt_before_any_answer_returns_none(connect_async: Connec
         result = await interrupted(client, after=0)
     assert (result.answer, result.receipt.stop_reason) == (None, "interrupted")
     assert result.receipt.samples_finished == 0
+    assert result.warnings == ()
 
 
 @pytest.mark.anyio

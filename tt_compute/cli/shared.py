@@ -143,11 +143,14 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
         _set_up_logging(options.pop("verbose"))
         debug: bool = options.pop("debug")
         output = Output(as_json=options.pop("as_json"), config=options.pop("config"))
-        with contextlib.ExitStack() as stack:
-            if output.as_json:
-                # What a user's verifier prints must not get between the document's lines.
-                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-            _end(output, functools.partial(run, output, **options), debug=debug)
+        # What a user's verifier prints must not get between the document's lines.
+        elsewhere = contextlib.redirect_stdout(sys.stderr if output.as_json else sys.stdout)
+        try:
+            with elsewhere:
+                _end(output, functools.partial(run, output, **options), debug=debug)
+        except BrokenPipeError:
+            # Whoever read our output has gone, as `head` does.
+            drop_output()
 
     return wrapped
 
@@ -177,9 +180,6 @@ def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
     except (KeyboardInterrupt, click.Abort):
         output.interrupted()
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does.
-        drop_output()
     except click.ClickException:
         raise
     except Exception as error:
