@@ -87,14 +87,21 @@ def wait_until_it_sleeps(pid: int) -> None:
 
 
 @unix
-def test_an_interrupt_ends_with_130_and_the_best_so_far(spawn: Spawn, scripted: Write) -> None:
-    """All but one sample of the first wave have ended; the vote needs that one."""
+@pytest.mark.parametrize("times", [1, 5])
+def test_an_interrupt_ends_with_130_and_the_best_so_far(
+    spawn: Spawn, scripted: Write, times: int
+) -> None:
+    """All but one sample of the first wave have ended; the vote needs that one.
+
+    A parent that passes the signal on, as ``timeout`` and ``make`` do, makes it no other one.
+    """
     scripted(answers=[RIGHT], faults=[{"kind": "stall", "samples": [3]}])
     with terminal() as (ours, theirs):
         process = spawn("solve", "6 * 7 = ?", stderr=theirs)
         os.close(theirs)
         shown = read_until(ours, "1 running")
-        process.send_signal(signal.SIGINT)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
         shown = read_until(ours, None, shown)
         code, out, _ = finish(process)
     assert code == 130

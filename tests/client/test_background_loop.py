@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -53,9 +54,15 @@ def test_an_interrupt_of_the_caller_cancels_the_work(loop: BackgroundLoop) -> No
     ended = threading.Event()
     caller = threading.get_ident()
 
+    def until_the_caller_waits() -> None:
+        frames = sys._current_frames  # pyright: ignore[reportPrivateUsage] - documented, for debugging
+        while frames()[caller].f_code.co_name != "wait":
+            os.sched_yield()
+
     async def endless() -> None:
-        signal.pthread_kill(caller, signal.SIGINT)
         try:
+            await asyncio.to_thread(until_the_caller_waits)
+            signal.pthread_kill(caller, signal.SIGINT)
             await asyncio.Event().wait()
         finally:
             ended.set()

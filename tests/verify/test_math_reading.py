@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tt_compute.verify.math_reading import read_answer, read_expression
+from tt_compute.verify.rational import number_from_key
 
 # Texts as small models write them: chatty, repetitive, full of other numbers.
 MARKED = [
@@ -223,3 +224,9 @@ def test_words_with_several_numbers_are_kept_whole() -> None:
     reading = read_expression(r"\text{12 hours and 30 minutes}")
     assert reading is not None
     assert reading.key == '"12 hours and 30 minutes"'
+
+
+def test_nought_over_nought_is_an_expression_and_no_number() -> None:
+    reading = read_answer(r"\boxed0/0", truncated=False)
+    assert reading is not None
+    assert number_from_key(reading.key) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,9 @@ __all__ = ["plan", "solve"]
 TASKS = ("math", "choice", "code", "json", "open")
 MAX_PROMPT_BYTES = 16 * 1024 * 1024
 """Far above any context; keeps a wrong file from filling the memory."""
+ECHO_S = 0.5
+"""An interrupt that comes so soon after the first is the same one, passed on by a parent as well; a later one
+ends the program."""
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.argument("prompt", required=False),
@@ -150,11 +154,15 @@ def _opened(file: Path | None) -> BinaryIO:
 
 def _watch(run: SyncRun, screen: Screen) -> TTComputeError | None:
     """Show the run while it goes on; Ctrl-C ends it with what there is. Returns how it failed."""
+    interrupted_at: list[float] = []
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        # A second one ends the program.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        run.interrupt()
+        now = time.monotonic()
+        if not interrupted_at:
+            run.interrupt()
+            interrupted_at.append(now)
+        elif now - interrupted_at[0] > ECHO_S:
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

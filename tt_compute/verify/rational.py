@@ -100,7 +100,10 @@ def number_from_key(key: str) -> Number | None:
     match = _KEY.fullmatch(key)
     if match is None:
         return None
-    return Number(value=Fraction(match[1]), percent=bool(match[2]), text=key)
+    try:
+        return Number(value=Fraction(match[1]), percent=bool(match[2]), text=key)
+    except ZeroDivisionError:  # '0/0' is an expression, and no number
+        return None
 
 
 def same_number(first: Number, second: Number) -> bool:
