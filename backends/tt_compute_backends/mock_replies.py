@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
 from typing import Literal
 
@@ -145,19 +147,23 @@ class ReplyMaker:
         if self._max_tokens is not None and len(tokens) > self._max_tokens:
             tokens = tokens[: self._max_tokens]
             finish_reason = "length"
+        return self._cut_at_stop(tokens, finish_reason)
+
+    def _cut_at_stop(
+        self, tokens: list[str], finish_reason: Literal["stop", "length"]
+    ) -> tuple[list[str], Literal["stop", "length"]]:
+        """Cut where the first stop string is complete; what of it came earlier is not shown."""
         text = "".join(tokens)
-        found = [(text.find(stop), stop) for stop in self._sampling.stop if stop in text]
+        found = [(text.find(stop), len(stop)) for stop in self._sampling.stop if stop in text]
         if not found:
             return tokens, finish_reason
-        start, stop = min(found)
-        pieces: list[str] = []
-        at = 0
-        for token in tokens:
-            if at >= start + len(stop):
-                break
-            pieces.append(token[: max(0, start - at)])
-            at += len(token)
-        return pieces, "stop"
+        first_end = min(start + length for start, length in found)
+        ends = list(itertools.accumulate(map(len, tokens)))
+        made = bisect.bisect_left(ends, first_end) + 1
+        # A token may complete several stop strings at once; the one that begins first counts.
+        cut = min(start for start, length in found if start + length <= ends[made - 1])
+        starts = [0, *ends]
+        return [tokens[at][: max(0, cut - starts[at])] for at in range(made)], "stop"
 
     def _fault(self, index: int, dice: Dice) -> Fault | None:
         for number, fault in enumerate(self._options.faults):
