@@ -177,7 +177,7 @@ class ReplyMaker:
         return None
 
     def _struck(self, reply: Reply, fault: Fault) -> Reply:
-        made = min(fault.after_tokens, len(reply.pieces))
+        made = fault.after_tokens
         return msgspec.structs.replace(
             reply,
             pieces=reply.pieces[:made],

@@ -18,7 +18,7 @@ from tt_compute_backends.mock_replies import Reply
 
 __all__ = ["TICK_S", "Row"]
 
-TICK_S = 0.0
+TICK_S = 1e-9
 """Times nearer than this are one time: sums of floats miss each other by less."""
 
 

@@ -151,6 +151,7 @@ async def test_a_stall_ends_at_the_deadline_with_what_was_there() -> None:
         ({"answers": ["a"], "script": ["b"]}, "options"),
         ({"answers": [{"text": "a", "probability": 0.5}]}, "options"),
         ({"answers": [{"text": "a", "probability": 2}]}, "options.answers"),
+        ({"answers": [{"text": text, "probability": 0.6} for text in "ab"] + ["c"]}, "options"),
         ({"faults": [{"kind": "earthquake"}]}, "options.faults"),
         ({"rules": [{"pattern": "(", "answers": ["a"]}]}, "options.rules"),
         ({"latency": {"tokens_per_s": 0}}, "options.latency"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -269,3 +270,97 @@ async def test_closing_the_backend_ends_what_is_open() -> None:
     with pytest.raises(GenerationClosed):
         async with backend.open(request()):
             pass
+
+
+async def test_an_instant_sample_can_be_cancelled_before_anybody_waits() -> None:
+    """Drawing only queues: without a consumer an instant sample has not begun, and costs nothing."""
+    clock = VirtualClock()
+    backend = await make(clock, answers=["one two"])
+    async with backend.open(request()) as generation:
+        generation.draw(1)
+        await clock.sleep(1.0)
+        generation.cancel(0)
+        (sample,) = [event async for event in generation]
+    assert isinstance(sample, Sample)
+    assert (sample.finish_reason, sample.text) == ("cancelled", "")
+    assert (sample.usage.input_tokens, sample.usage.output_tokens) == (0, 0)
+
+
+async def test_a_late_consumer_hears_of_the_ends_in_their_order() -> None:
+    """Samples that ended while nobody read come in the order in which they ended."""
+    clock = VirtualClock()
+    backend = await make(clock, script=["one two three", "one two", "one"], latency=SLOW)
+    async with backend.open(request()) as generation:
+        generation.draw(3)
+        await clock.sleep(10.0)
+        ended = [event.index async for event in generation]
+    assert ended == [2, 1, 0]
+
+
+async def test_a_late_consumer_finds_what_was_made_by_the_deadline() -> None:
+    """A sample that would have ended after the deadline did not, however late one looks."""
+    clock = VirtualClock()
+    backend = await make(clock, script=["one two three", "one"], latency=SLOW)
+    async with backend.open(GenerateRequest(messages=PROMPT, deadline=2.5)) as generation:
+        generation.draw(2)
+        await clock.sleep(10.0)
+        late = {event.index: event async for event in generation}
+    cut, whole = late[0], late[1]
+    assert isinstance(cut, Sample)
+    assert (cut.text, cut.finish_reason, cut.timing.total_s) == ("one two", "deadline", 2.5)
+    assert isinstance(whole, Sample)
+    assert whole.finish_reason == "stop"
+
+
+async def test_leaving_a_lost_generation_gives_its_failures_and_stops() -> None:
+    """After the scope nobody is to be told again that the engine died."""
+    clock = VirtualClock()
+    fault = {"kind": "engine_died", "samples": [0], "after_tokens": 1}
+    backend = await make(clock, faults=[fault], latency=SLOW)
+    async with backend.open(request()) as generation:
+        generation.draw(2)
+        await clock.sleep(5.0)
+    left = [type(event) async for event in generation]
+    assert left == [Failed, Failed]
+
+
+async def test_an_instant_mock_lets_other_tasks_run() -> None:
+    """Reading from a mock that never waits gives way to others all the same."""
+    backend = await make(VirtualClock())
+    ran: list[str] = []
+
+    async def other() -> None:
+        ran.append("other")
+
+    async with backend.open(request()) as generation, anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        generation.draw(1)
+        assert isinstance(await anext(aiter(generation)), Sample)
+        assert ran == ["other"]
+
+
+async def test_a_sample_shorter_than_the_fault_is_struck_at_its_end() -> None:
+    """``after_tokens`` beyond the last token means the end, not later."""
+    clock = VirtualClock()
+    fault = {"kind": "connection", "after_tokens": 10}
+    backend = await make(clock, answers=["one two"], faults=[fault], latency=SLOW)
+    async with backend.open(request()) as generation:
+        generation.draw(1)
+        (failed,) = [event async for event in generation]
+    assert isinstance(failed, Failed)
+    assert (failed.text, clock.now()) == ("one two", 2.0)
+
+
+async def test_the_deployment_caps_the_output() -> None:
+    """``limits.max_output_tokens`` ends a sample with ``length`` like ``max_tokens`` does."""
+    spec = deployment_spec("mock", options={"answers": ["one two three"]})
+    limits = msgspec.structs.replace(spec.deployment.limits, max_output_tokens=2)
+    capped = msgspec.structs.replace(
+        spec, deployment=msgspec.structs.replace(spec.deployment, limits=limits)
+    )
+    backend = await Registry().load("mock").create(capped, backend_env(clock=VirtualClock()))
+    async with backend.open(request()) as generation:
+        generation.draw(1)
+        (sample,) = [event async for event in generation]
+    assert isinstance(sample, Sample)
+    assert (sample.text, sample.finish_reason) == ("one two", "length")
