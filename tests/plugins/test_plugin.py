@@ -104,7 +104,9 @@ def test_a_plugin_that_cannot_be_imported_says_why(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["mypy", "--strict", "--config-file="], ["pyright"]], ids=["mypy", "pyright"]
+    "command",
+    [["mypy", "--strict", "--config-file="], ["pyright", "--pythonpath", sys.executable]],
+    ids=["mypy", "pyright"],
 )
 def test_the_plugin_satisfies_the_protocols_by_shape(
     command: list[str], project: Path, tmp_path: Path
