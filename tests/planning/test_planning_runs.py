@@ -9,6 +9,8 @@ import statistics
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tt_compute.planning.ability import Success, TaskAbility
 from tt_compute.planning.economics import HourlyPrice, Power, TokenPrice, power_of, price_of
@@ -289,3 +291,24 @@ def test_power_that_is_needed_and_unknown_is_named(local: DeploymentSpec) -> Non
     with pytest.raises(UnknownFact, match=r"power.idle_w of h100 is unknown"):
         power_of(powered(PowerProfile(peak_w=Fact(value=700))))
     assert power_of(local) == Power(idle_w=100, peak_w=700, step_overhead_s=0.001)
+
+
+@given(
+    mean=st.floats(0.02, 0.98),
+    concentration=st.floats(0.2, 30),
+    tokens=st.floats(5, 300),
+    spread=st.floats(1.05, 8),
+    budget=st.integers(2, 16),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_95th_percentile_is_never_shorter_than_the_median(
+    mean: float, concentration: float, tokens: float, spread: float, budget: int
+) -> None:
+    """Else a latency limit would be met on paper by a plan that usually misses it."""
+    lengths = Lengths(mean=tokens, p95=tokens * spread, max_tokens=1024)
+    ability = able(round(mean, 2), round(concentration, 1))
+    for shape in (
+        majority_run(ability, lengths, "beta", budget, min(budget, 6)),
+        best_of_n_run(ability, lengths, budget, min(budget, 4)),
+    ):
+        assert steps(shape.p50) <= steps(shape.p95) * 1.001

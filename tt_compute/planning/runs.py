@@ -10,9 +10,11 @@ as the samples of a wave end is left out.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 import msgspec
 
@@ -24,8 +26,10 @@ __all__ = ["Load", "RunShape", "best_of_n_run", "majority_run", "single_run"]
 
 _P50 = 0.5
 _P95 = 0.95
-_LEVELS = (0.02, 0.995)
-"""Quantiles of lengths are taken within these."""
+_SPREAD = 20
+"""Loads that stand for the runs with one number of waves."""
+_RARE = 1e-4
+"""Numbers of waves that fewer runs come to are left out."""
 _HALVINGS = 20
 
 
@@ -121,14 +125,15 @@ def _shape(
     widest = max(width for wave in waves for width, _ in wave.widths)
     if lengths is None:
         return RunShape(quality=quality, samples_mean=samples, widest=widest)
+    p50, p95 = _quantiles((_P50, _P95), waves, lengths)
     return RunShape(
         quality=quality,
         samples_mean=samples,
         widest=widest,
         tokens_mean=samples * lengths.mean_cut,
         mean=_mean_load(waves, samples, lengths),
-        p50=_load_at(_P50, waves, lengths),
-        p95=None if lengths.p95 is None else _load_at(_P95, waves, lengths),
+        p50=p50,
+        p95=None if lengths.p95 is None else p95,
     )
 
 
@@ -146,14 +151,38 @@ def _mean_load(waves: Sequence[_Wave], samples: float, lengths: Lengths) -> Load
     )
 
 
-def _load_at(level: float, waves: Sequence[_Wave], lengths: Lengths) -> Load:
-    """Load of the run that is longer than a share ``level`` of all runs.
+def _quantiles(
+    levels: Sequence[float], waves: Sequence[_Wave], lengths: Lengths
+) -> list[Load]:
+    """Loads of the runs that are longer than these shares of all runs, by their decode steps.
 
-    Runs with more waves are taken to be longer than all with fewer: the level falls on some number of
-    waves, and on a level within the runs that have it. A sum of j independent lengths lies by a factor
-    sqrt(j) closer to its mean than one of them.
+    The runs with each number of waves are stood for by loads at evenly spread levels of their lengths;
+    all of them in one line make the distribution, so that a higher level is never a shorter run.
     """
-    count, within = _wave_at(level, waves)
+    ended = [1 - wave.reached for wave in waves[1:]] + [1.0]
+    cells: list[tuple[float, float, int, int]] = []
+    for count, (below, until) in enumerate(zip([0.0, *ended], ended, strict=False), start=1):
+        if until - below > _RARE:
+            for place in range(_SPREAD):
+                steps = _load_of(count, (place + 0.5) / _SPREAD, waves, lengths).steps
+                total = math.fsum(number for _, number in steps)
+                cells.append((total, (until - below) / _SPREAD, count, place))
+    cells.sort()
+    shares = list(accumulate(share for _, share, _, _ in cells))
+    loads: list[Load] = []
+    for level in levels:
+        found = bisect_left(shares, level * shares[-1])
+        _, share, count, place = cells[found]
+        inside = 1 - (shares[found] - level * shares[-1]) / share
+        loads.append(_load_of(count, (place + inside) / _SPREAD, waves, lengths))
+    return loads
+
+
+def _load_of(count: int, within: float, waves: Sequence[_Wave], lengths: Lengths) -> Load:
+    """Load of the runs with ``count`` waves, at a level of their lengths.
+
+    A sum of j independent lengths lies by a factor sqrt(j) closer to its mean than one of them.
+    """
     steps: dict[int, float] = defaultdict(float)
     samples = 0.0
     for number, wave in enumerate(waves[:count], start=1):
@@ -167,16 +196,6 @@ def _load_at(level: float, waves: Sequence[_Wave], lengths: Lengths) -> Load:
             steps[width] += share / wave.reached * (tokens - 1)
             samples += share / wave.reached * width
     return Load(waves=count, samples=samples, steps=tuple(sorted(steps.items())))
-
-
-def _wave_at(level: float, waves: Sequence[_Wave]) -> tuple[int, float]:
-    """(number of waves that the level falls on, level among the runs with that number)."""
-    # Share of the runs that have ended by the end of each wave.
-    ended = [1 - wave.reached for wave in waves[1:]] + [1.0]
-    number = next(place for place, share in enumerate(ended, start=1) if share >= level)
-    below, until = (ended[number - 2] if number > 1 else 0.0), ended[number - 1]
-    within = (level - below) / (until - below) if until > below else 1.0
-    return number, min(max(within, _LEVELS[0]), _LEVELS[1])
 
 
 def _mean_end(wave: _Wave, width: int, lengths: Lengths) -> float:
@@ -209,4 +228,4 @@ def _end_at(level: float, wave: _Wave, width: int, lengths: Lengths) -> float:
             weight * (1 - (1 - middle) ** count) for count, weight in enumerate(some, start=1)
         )
         low, high = (low, middle) if ended >= level * ends else (middle, high)
-    return lengths.quantile(high)
+    return lengths.quantile((low + high) / 2)
