@@ -228,8 +228,7 @@ class AsyncClient:
             UsageError: The prompt or an option is not usable there.
             BackendError: The whole generation was lost.
         """
-        if n < 1:
-            raise InvalidRequestError(f"n must be at least 1, got {n}")
+        _check_number(n)
         async with self.open(
             prompt,
             deployment=deployment,
@@ -260,8 +259,21 @@ class AsyncClient:
         return Execution(job, dispatcher=self._setup.dispatcher, clock=self._setup.clock, emit=emit)
 
     async def _finish(self, execution: Execution) -> Result:
-        result = await execution.run()
+        try:
+            result = await execution.run()
+        except TTComputeError as error:
+            # What was drawn was paid for, whatever became of it.
+            partial = execution.result()
+            if partial.receipt.samples_drawn:
+                error.partial = await self._requests.record(execution, partial)
+            raise
         return await self._requests.record(execution, result)
+
+
+def _check_number(n: object) -> None:
+    """Refuse what untyped callers pass for a number of samples."""
+    if not isinstance(n, int) or n < 1:
+        raise InvalidRequestError(f"n must be a whole number of at least 1, got {n!r}")
 
 
 class Client:

@@ -67,6 +67,10 @@ class TTComputeError(Exception):
     Args:
         message: What happened, with the value that caused it.
         hint: What to do about it; None when the message says it all.
+
+    Attributes:
+        partial: Of a run that failed after samples were drawn: the ``Result`` so far, whose receipt says
+            what was spent. None otherwise.
     """
 
     exit_code: ClassVar[int] = 4
@@ -76,6 +80,7 @@ class TTComputeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.partial: object | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only fields would be lost by the default, which replays ``args`` alone.

@@ -132,7 +132,8 @@ class Execution:
         if outcome is not None:
             warnings = (*warnings, *outcome.warnings)
         answer = None if outcome is None or outcome.answer is None else outcome.answer.text
-        if outcome is not None and answer is None and not self._interruption.is_set():
+        finished = outcome is not None and self._ledger.samples_finished > 0
+        if finished and answer is None and not self._interruption.is_set():
             warnings = (*warnings, "no sample held an answer that could be extracted")
         return Result(
             id=job.id,

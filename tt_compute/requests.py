@@ -13,7 +13,7 @@ from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Plan
+from tt_compute.planning.types import Candidate, Objective, Plan
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
 from tt_compute.sampling import check_sampling
@@ -83,7 +83,7 @@ class Requests:
             logprobs=sampling.logprobs,
             json_schema=response_format is not None,
         )
-        objective = options.get("objective") or self._setup.config.objective
+        objective = self._objective(options)
         before_us = (self._setup.clock.now() - started) * 1e6
         plan = planner.plan(request, objective, strict=bool(options.get("strict")))
         return Prepared(
@@ -95,6 +95,13 @@ class Requests:
             seed=_seed(sampling),
             plan=msgspec.structs.replace(plan, setup_us=plan.setup_us + before_us),
         )
+
+    def _objective(self, options: SolveOptions) -> Objective:
+        """The caller's, or the configuration's; prompts that must stay local stay local in either."""
+        stated, given = self._setup.config.objective, options.get("objective")
+        if given is None or stated.locality == "any":
+            return given or stated
+        return msgspec.structs.replace(given, locality=stated.locality)
 
     async def job(self, prepared: Prepared, *, stream_text: bool) -> Job:
         """What an execution needs to run the plan.
@@ -148,8 +155,10 @@ class Requests:
         """Note whether an answer was right; the next plan knows.
 
         Raises:
+            InvalidRequestError: ``correct`` is no bool.
             StoreError: There is no store, or no such result in it.
         """
+        _check_verdict(correct)
         store = await self._setup.store()
         await store.feedback(result_id, correct=correct)
         self._setup.learned(at_once=True)
@@ -206,6 +215,12 @@ def _sampling(options: SolveOptions) -> SamplingParams:
     sampling = msgspec.structs.replace(sampling, **short)
     check_sampling(sampling)
     return sampling
+
+
+def _check_verdict(correct: object) -> None:
+    """Refuse what untyped callers pass for a verdict; "no" would count as true."""
+    if not isinstance(correct, bool):
+        raise InvalidRequestError(f"correct must be True or False, got {correct!r}")
 
 
 def _seed(sampling: SamplingParams) -> int:

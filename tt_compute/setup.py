@@ -23,7 +23,7 @@ from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
 from tt_compute.secrets import EnvironmentSecrets
 from tt_compute.store import Store
-from tt_compute.types import Capabilities, Clock, DeploymentSpec, ModelStore, Secrets
+from tt_compute.types import Capabilities, Clock, DeploymentSpec, ModelStore, Probe, Secrets
 from tt_compute.verify.math_process import MathProcess
 
 __all__ = ["STORE_FILE", "Setup"]
@@ -101,6 +101,13 @@ class Setup:
             )
         return self.config.spec(deployment)
 
+    def probe(self, backend: str) -> Probe:
+        """Whether a backend could run here; one that no distribution registers could not."""
+        try:
+            return self.registry.probe(backend)
+        except UnknownNameError as exc:
+            return Probe(available=False, reason=f"{exc.message}; {exc.hint}")
+
     async def store(self) -> Store:
         """The receipts' store, opened at first use; one that cannot be used records nothing."""
         self._check_open()
@@ -166,7 +173,7 @@ class Setup:
             raise UsageError("the client is closed", hint="make a new one")
 
     def _available(self, backend: str) -> bool:
-        return self.registry.probe(backend).available
+        return self.probe(backend).available
 
     async def _open_store(self) -> Store:
         settings = self.config.store
@@ -184,7 +191,7 @@ class Setup:
         unavailable: dict[str, str] = {}
         capabilities: dict[str, Capabilities | None] = {}
         for spec in specs:
-            probe = self.registry.probe(spec.backend)
+            probe = self.probe(spec.backend)
             if not probe.available:
                 mend = f"; {probe.install}" if probe.install else ""
                 unavailable[spec.id] = f"{probe.reason}{mend}"

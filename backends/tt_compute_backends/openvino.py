@@ -177,6 +177,9 @@ class OpenVinoBackend:
                 raise GenerationClosed(f"{self._spec.id} was closed")
             if self._host is None:
                 path = await self._env.models.locate(self._spec, "gguf")
+                if self._closed:
+                    # Closed during a download: a hold taken now would never be given back.
+                    raise GenerationClosed(f"{self._spec.id} was closed")
                 self._host = acquire(
                     self._load_request(str(path)),
                     clock=self._env.clock,

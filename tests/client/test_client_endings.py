@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from tt_compute.client import AsyncClient, Client
+from tt_compute.config import Config
 from tt_compute.errors import (
     BackendError,
     ContextLengthError,
     DeadlineExceeded,
     EngineDied,
     InfeasibleError,
+    InvalidRequestError,
     OutOfMemory,
     VerifierError,
 )
@@ -37,7 +40,7 @@ async def test_at_the_deadline_the_best_answer_so_far_returns(connect_async: Con
     """The first wave ends in time, the second does not."""
     async with connect_async(answers=[RIGHT, "The answer is 41."], **SLOW) as client:
         objective = Objective(max_latency_s=8)
-        result = await client.solve("6 * 7 = ?", objective=objective, stop="beta:0.999")
+        result = await client.solve("6 * 7 = ?", objective=objective, stop="beta:0.999", seed=1)
     assert result.receipt.stop_reason == "deadline"
     assert result.answer in ("41", "42")
     assert result.receipt.latency_s == pytest.approx(8, abs=0.01)
@@ -272,3 +275,45 @@ async def test_a_second_interrupt_changes_nothing(connect_async: ConnectAsync) -
         again = await client.solve("6 * 7 = ?")
     assert result.receipt.stop_reason == "interrupted"
     assert again.receipt.stop_reason == "settled"
+
+
+# --- what a failed run leaves --------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_run_that_fails_after_drawing_keeps_its_receipt(
+    connect_async: ConnectAsync,
+) -> None:
+    """What was drawn was paid for: the error holds the result so far, and the store its receipt."""
+    async with connect_async(answers=[RIGHT], **SLOW) as client:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.solve("6 * 7 = ?", objective=Objective(max_latency_s=2))
+        partial = caught.value.partial
+        assert isinstance(partial, Result)
+        assert partial.receipt.samples_drawn > 0
+        assert "no sample held an answer" not in " ".join(partial.warnings)
+        await client.feedback(partial.id, correct=False)
+
+
+def test_feedback_takes_true_or_false_only(connect: Connect) -> None:
+    """A word such as "no" would count as true."""
+    client = connect(answers=[RIGHT])
+    result = client.solve("6 * 7 = ?")
+    with pytest.raises(InvalidRequestError, match="'no'"):
+        client.feedback(result.id, correct=cast("bool", "no"))
+
+
+def test_no_request_loosens_the_configured_locality(connect: Connect) -> None:
+    client = connect(answers=[RIGHT], top={"objective": {"locality": "local"}})
+    plan = client.plan("6 * 7 = ?", objective=Objective(quality=0.5))
+    assert (plan.objective.locality, plan.objective.quality) == ("local", 0.5)
+
+
+def test_an_unknown_backend_is_a_rejected_deployment(configure: Callable[..., Config]) -> None:
+    """The others still serve."""
+    strange = {"id": "strange", "backend": "no-such", "model": "mock", "hardware": "mock"}
+    with Client(configure(top={"deployments": ["mock", strange]})) as client:
+        plan = client.plan("6 * 7 = ?")
+    assert [(one.deployment, "no-such" in one.reason) for one in plan.rejected] == [
+        ("strange", True)
+    ]

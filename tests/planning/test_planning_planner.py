@@ -308,3 +308,13 @@ def test_best_of_n_without_a_verifier_is_refused(service: DeploymentSpec, clock:
         planner_of([service], clock).plan(
             msgspec.structs.replace(REQUEST, strategy="best_of_n"), Objective()
         )
+
+
+@pytest.mark.parametrize("pinned", [{"strategy": "majority"}, {"stop_rule": "beta"}])
+def test_a_vote_at_temperature_0_is_refused(
+    local: DeploymentSpec, clock: Clock, pinned: dict[str, Any]
+) -> None:
+    """Equal samples agree, which says nothing of the answer."""
+    request = msgspec.structs.replace(REQUEST, sampling=SamplingParams(temperature=0), **pinned)
+    with pytest.raises(InvalidRequestError, match="temperature 0"):
+        planner_of([local], clock).plan(request, Objective())

@@ -231,7 +231,7 @@ async def _examine(path: Path | None) -> list[dict[str, Any]]:
 
 async def _examine_deployment(setup: Setup, deployment: str) -> list[dict[str, Any]]:
     spec = setup.spec(deployment)
-    probe = setup.registry.probe(spec.backend)
+    probe = setup.probe(spec.backend)
     detail = f"{spec.backend} {probe.version or ''}".strip()
     if not probe.available:
         detail = f"{probe.reason} {probe.install}".strip()

@@ -10,6 +10,7 @@ from tt_compute.cli.shared import counted, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
+from tt_compute.stopping import BetaRule, parse_stop_rule
 
 __all__ = ["plan_lines", "plan_view", "progress_view", "result_view"]
 
@@ -69,10 +70,11 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
         ]
     header = "", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples"
     table = columns(lines, header=header, right=range(2, len(header)))
-    missed = any(not candidate.feasible for candidate, _ in shown)
-    key = "→ chosen   x misses the objective" if missed else "→ chosen"
+    key = [] if plan.chosen is None else ["→ chosen"]
+    if any(not candidate.feasible for candidate, _ in shown):
+        key.append("x misses the objective")
     rejected = [f"rejected  {item.deployment}: {item.reason}" for item in plan.rejected]
-    notes = [Text(printable(line), "dim") for line in (key, *rejected)]
+    notes = [Text(printable(line), "dim") for line in ("   ".join(key), *rejected)]
     return Text("\n").join([table, *notes])
 
 
@@ -165,8 +167,22 @@ def _how(result: Result) -> str:
     answered = sum(sample.answer is not None for sample in result.samples)
     return (
         f"{counted(receipt.samples_drawn, 'sample')}, {answered} with an answer;"
-        f" {_REASONS[receipt.stop_reason]}{posterior}"
+        f" {_reason(result)}{posterior}"
     )
+
+
+def _reason(result: Result) -> str:
+    receipt, chosen = result.receipt, result.plan.chosen
+    if chosen is None:
+        return _REASONS[receipt.stop_reason]
+    if receipt.stop_reason == "budget" and chosen.max_samples == 1:
+        return "as planned"
+    rule = None if chosen.stop_rule is None else parse_stop_rule(chosen.stop_rule)
+    if receipt.stop_reason == "settled" and isinstance(rule, BetaRule):
+        posterior = receipt.stop_posterior
+        if posterior is not None and posterior < rule.threshold:
+            return "the leader could no longer be caught"
+    return _REASONS[receipt.stop_reason]
 
 
 def _receipt(receipt: Receipt) -> Text:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import anyio
 
 from tt_compute.backend import Backend
@@ -47,6 +49,8 @@ class BackendPool:
     async def aclose(self) -> None:
         """Close every backend that was made; may be called twice."""
         with anyio.CancelScope(shield=True):
-            while self._backends:
-                _, backend = self._backends.popitem()
-                await backend.aclose()
+            # The stack closes all of them, also behind one that fails to close.
+            async with AsyncExitStack() as stack:
+                while self._backends:
+                    _, backend = self._backends.popitem()
+                    stack.push_async_callback(backend.aclose)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 
 from tt_compute.backend import Generation, Warmable
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import DeadlineExceeded
-from tt_compute.types import Clock, Delta, DeploymentSpec, Event, GenerateRequest
+from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
+from tt_compute.types import Clock, Delta, DeploymentSpec, Event, Failed, GenerateRequest
 
 __all__ = ["Dispatcher"]
 
@@ -125,15 +125,26 @@ class _BookedGeneration:
 
     async def drain(self) -> None:
         """Book what ended while the scope was left, so that no cancelled token goes uncounted."""
-        with anyio.move_on_after(DRAIN_S, shield=True):
+        # What goes wrong here must not take the place of the run's own outcome.
+        with suppress(TTComputeError), anyio.move_on_after(DRAIN_S, shield=True):
             if self._drawn_at:
                 async for event in self._generation:
                     self._book(event)
+        for index in list(self._drawn_at):
+            self._book(Failed(index=index, error=ServerError(f"sample {index} never ended")))
 
     def _book(self, event: Event) -> None:
-        if not isinstance(event, Delta):
-            drawn_at = self._drawn_at.pop(event.index)
-            self._ledger.book(self._spec, event, drawn_at=drawn_at)
+        if isinstance(event, Delta):
+            return
+        drawn_at = self._drawn_at.pop(event.index, None)
+        if drawn_at is None:
+            raise ServerError(
+                f"{self._spec.id} ended sample {event.index}, which was not drawn or had ended",
+                backend=self._spec.backend,
+                deployment=self._spec.id,
+                hint="the backend breaks the protocol; report it to its authors",
+            )
+        self._ledger.book(self._spec, event, drawn_at=drawn_at, ended_at=self._clock.now())
 
     async def _next(self, events: AsyncIterator[Event]) -> Event | None:
         if self._deadline is None:

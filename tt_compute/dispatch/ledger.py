@@ -41,18 +41,21 @@ class Ledger:
         """Tokens over all deployments."""
         return sum(self._usage.values(), Usage())
 
-    def book(self, spec: DeploymentSpec, event: Sample | Failed, *, drawn_at: float) -> None:
+    def book(
+        self, spec: DeploymentSpec, event: Sample | Failed, *, drawn_at: float, ended_at: float
+    ) -> None:
         """Enter one ended sample.
 
         Args:
             spec: Where it was drawn.
             event: How it ended.
             drawn_at: When ``draw`` asked for it.
+            ended_at: When its end came.
         """
         self._specs[spec.id] = spec
         self._usage[spec.id] = self._usage.get(spec.id, Usage()) + event.usage
         if isinstance(event, Failed):
-            self._book_failed(spec, event)
+            self._book_failed(spec, event, ended_at - drawn_at)
         else:
             self._book_sample(spec, event, drawn_at)
 
@@ -66,11 +69,16 @@ class Ledger:
             total += cost
         return total
 
-    def _book_failed(self, spec: DeploymentSpec, event: Failed) -> None:
+    def _book_failed(self, spec: DeploymentSpec, event: Failed, latency_s: float) -> None:
         self.samples_failed += 1
         self.cancelled_tokens += event.usage.output_tokens
         self.attempts.append(
-            Attempt(deployment=spec.id, outcome="failed", status=type(event.error).__name__)
+            Attempt(
+                deployment=spec.id,
+                outcome="failed",
+                status=type(event.error).__name__,
+                latency_s=latency_s,
+            )
         )
 
     def _book_sample(self, spec: DeploymentSpec, event: Sample, drawn_at: float) -> None:

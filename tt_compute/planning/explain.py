@@ -85,7 +85,12 @@ def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
     chosen = plan.chosen
     if chosen is None:
         return
-    if chosen.feasible:
+    if chosen.predicted.quality is None and plan.objective.prefer == "quality":
+        yield (
+            f"How good {chosen.model} is at {plan.task} tasks is not known, so that quality decides "
+            "nothing; the cheaper and the quicker one wins."
+        )
+    elif chosen.feasible:
         yield (
             f"Chosen for {_WON_BY[plan.objective.prefer]} among them; qualities within "
             f"{QUALITY_SLACK:.3f} count as equal, then the cheaper and the quicker one wins."

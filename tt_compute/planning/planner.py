@@ -279,8 +279,15 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
 
     A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
     """
+    greedy = request.sampling.temperature == 0
     if request.strategy is not None:
         _check_name("strategy", request.strategy, STRATEGIES)
+    if greedy and (request.strategy == "majority" or request.stop_rule is not None):
+        raise InvalidRequestError(
+            "at temperature 0 all samples are the same, and there is nothing to vote on",
+            hint="leave the temperature to the plan, or use the strategy 'single'",
+        )
+    if request.strategy is not None:
         if request.strategy == "best_of_n" and not request.has_verifier:
             raise InvalidRequestError(
                 "the strategy 'best_of_n' needs a verifier",
@@ -289,7 +296,7 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
         return (request.strategy,)
     if request.stop_rule is not None:
         return ("majority",)
-    if request.sampling.temperature == 0:
+    if greedy:
         return ("single",)
     return STRATEGIES if request.has_verifier else ("single", "majority")
 

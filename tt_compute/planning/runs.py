@@ -151,10 +151,8 @@ def _mean_load(waves: Sequence[_Wave], samples: float, lengths: Lengths) -> Load
     )
 
 
-def _quantiles(
-    levels: Sequence[float], waves: Sequence[_Wave], lengths: Lengths
-) -> list[Load]:
-    """Loads of the runs that are longer than these shares of all runs, by their decode steps.
+def _quantiles(levels: Sequence[float], waves: Sequence[_Wave], lengths: Lengths) -> list[Load]:
+    """Loads of the runs that are longer than these rising shares of all runs, by their decode steps.
 
     The runs with each number of waves are stood for by loads at evenly spread levels of their lengths;
     all of them in one line make the distribution, so that a higher level is never a shorter run.
@@ -164,8 +162,7 @@ def _quantiles(
     for count, (below, until) in enumerate(zip([0.0, *ended], ended, strict=False), start=1):
         if until - below > _RARE:
             for place in range(_SPREAD):
-                steps = _load_of(count, (place + 0.5) / _SPREAD, waves, lengths).steps
-                total = math.fsum(number for _, number in steps)
+                total = _steps(_load_of(count, (place + 0.5) / _SPREAD, waves, lengths))
                 cells.append((total, (until - below) / _SPREAD, count, place))
     cells.sort()
     shares = list(accumulate(share for _, share, _, _ in cells))
@@ -175,7 +172,16 @@ def _quantiles(
         _, share, count, place = cells[found]
         inside = 1 - (shares[found] - level * shares[-1]) / share
         loads.append(_load_of(count, (place + inside) / _SPREAD, waves, lengths))
-    return loads
+    # Two levels may fall into neighbouring cells of different numbers of waves, which overlap a little.
+    return list(accumulate(loads, _longer))
+
+
+def _longer(first: Load, second: Load) -> Load:
+    return first if _steps(first) > _steps(second) else second
+
+
+def _steps(load: Load) -> float:
+    return math.fsum(steps for _, steps in load.steps)
 
 
 def _load_of(count: int, within: float, waves: Sequence[_Wave], lengths: Lengths) -> Load:

@@ -65,7 +65,7 @@ class Store:
             await anyio.to_thread.run_sync(database.open)
         except StoreError as exc:
             database.close()
-            _log.warning("going on without a store: %s", exc.message)
+            _log.info("going on without a store: %s", exc.message)
             return cls(None, unusable=exc.message, warnings=(f"no store: {exc.message}",))
         return cls(database, unusable=None, warnings=database.take_warnings())
 

@@ -159,7 +159,9 @@ class Scheduler:
     ) -> None:
         """End ``rows``, by default all that are live or queued."""
         now = self._now()
-        for row in rows or [*prompt.live.values(), *prompt.queued.values()]:
+        if rows is None:
+            rows = [*prompt.live.values(), *prompt.queued.values()]
+        for row in rows:
             if row.number is not None:
                 self._runtime.cancel(row.number)
                 del self._rows[row.number]
