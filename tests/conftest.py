@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,10 @@ from tt_compute.errors import ModelLoadError, ModelNotFound
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.paths import cache_dir
 from tt_compute.profiles.library import ProfileLibrary
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and its children with it; the tests of Ctrl-C cannot.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
