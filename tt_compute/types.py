@@ -50,6 +50,7 @@ __all__ = [
     "Clock",
     "ConnectionFailed",
     "ContextLengthError",
+    "Converter",
     "Delta",
     "DeploymentProfile",
     "DeploymentSpec",
@@ -250,6 +251,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    self_certainty: float | None = None
+    """Mean over the sampled tokens of KL(uniform || model) in nats, before temperature and truncation: how far
+    the model was from guessing (Kang et al. 2025, https://arxiv.org/abs/2502.18581). None unless
+    logprobs were asked for and the runtime sees the whole distribution."""
 
     @property
     def mean_logprob(self) -> float | None:
@@ -334,6 +339,21 @@ class Secrets(Protocol):
         ...
 
 
+class Converter(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that makes weights of another format: ``python -m MODULE SOURCE TARGET ARGUMENT...``.
+
+    It fills the existing, empty folder ``TARGET``, reads nothing but the file or folder ``SOURCE``, and exits
+    with another code than 0 after saying why on standard error.
+    """
+
+    format: str
+    """What it makes."""
+    module: str
+    version: int
+    """Raised whenever the same source would give another result."""
+    arguments: tuple[str, ...] = ()
+
+
 class ModelStore(Protocol):
     """Where weights lie."""
 
@@ -343,6 +363,15 @@ class ModelStore(Protocol):
         Raises:
             ModelNotFound: No source could deliver it.
             ModelLoadError: A file is there and its digest is wrong.
+        """
+        ...
+
+    async def convert(self, source: Path, converter: Converter) -> Path:
+        """The folder that ``converter`` makes of ``source``; made once for the same content of both.
+
+        Raises:
+            ModelLoadError: The converter refused the source.
+            ModelNotFound: The cache cannot be used.
         """
         ...
 

@@ -6,7 +6,8 @@ For byte-level vocabularies, in which the text is the plain concatenation of the
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Self
 
 __all__ = ["RowText", "TokenTable"]
 
@@ -17,19 +18,24 @@ class TokenTable:
     """The bytes of every token.
 
     Args:
-        vocabulary: Token number by bytes.
+        names: Bytes by token number.
         control: Tokens that steer the model and are no part of any text.
     """
 
-    def __init__(self, vocabulary: Mapping[bytes, int], control: Collection[int]) -> None:
-        size = max(vocabulary.values(), default=-1) + 1
-        self._names = [b""] * size
-        for token, number in vocabulary.items():
-            self._names[number] = token
-        self._text = list(self._names)
+    def __init__(self, names: Sequence[bytes], control: Collection[int]) -> None:
+        self._names = names
+        self._text = list(names)
         for number in control:
             self._text[number] = b""
         self.longest_bytes = max(map(len, self._text), default=0)
+
+    @classmethod
+    def of_vocabulary(cls, vocabulary: Mapping[bytes, int], control: Collection[int]) -> Self:
+        """The same from token numbers by bytes."""
+        names = [b""] * (max(vocabulary.values(), default=-1) + 1)
+        for token, number in vocabulary.items():
+            names[number] = token
+        return cls(names, control)
 
     def bytes_of(self, tokens: Iterable[int]) -> bytes:
         """What the tokens add to the text; control tokens add nothing."""

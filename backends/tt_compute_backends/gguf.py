@@ -63,6 +63,7 @@ class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     """From the start of the data section."""
     bytes: int
+    offset_in_file: int = 0
 
 
 class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,8 +130,9 @@ class _Reader:
         metadata = dict(self._pair() for _ in range(n_keys))
         self._expect(n_tensors, at_least=24, what="tensors")
         tensors = tuple(self._tensor() for _ in range(n_tensors))
-        self._check_data(tensors, metadata.get("general.alignment", _DEFAULT_ALIGNMENT))
-        return GgufHeader(path=str(self._path), metadata=metadata, tensors=tensors)
+        start = self._data_start(metadata.get("general.alignment", _DEFAULT_ALIGNMENT))
+        placed = tuple(self._placed(tensor, start) for tensor in tensors)
+        return GgufHeader(path=str(self._path), metadata=metadata, tensors=placed)
 
     def _pair(self) -> tuple[str, GgufValue]:
         key = self._string()
@@ -173,16 +175,18 @@ class _Reader:
         size_bytes = -(-elements // per_block) * block_bytes
         return GgufTensor(name=name, shape=shape, type=kind, offset=offset, bytes=size_bytes)
 
-    def _check_data(self, tensors: tuple[GgufTensor, ...], alignment: GgufValue) -> None:
+    def _data_start(self, alignment: GgufValue) -> int:
         if not isinstance(alignment, int) or alignment < 1:
             raise self._error(f"alignment {alignment!r}")
-        start = -(-self._at // alignment) * alignment
-        for tensor in tensors:
-            end = start + tensor.offset + tensor.bytes
-            if end > self._size:
-                raise self._error(
-                    f"tensor {tensor.name!r} ends at byte {end}, the file at byte {self._size}"
-                )
+        return -(-self._at // alignment) * alignment
+
+    def _placed(self, tensor: GgufTensor, start: int) -> GgufTensor:
+        end = start + tensor.offset + tensor.bytes
+        if end > self._size:
+            raise self._error(
+                f"tensor {tensor.name!r} ends at byte {end}, the file at byte {self._size}"
+            )
+        return msgspec.structs.replace(tensor, offset_in_file=start + tensor.offset)
 
     def _string(self) -> str:
         (length,) = self._unpack("Q")

@@ -5,39 +5,15 @@ Imports nothing heavy; OpenVINO itself is imported in the engine's process only.
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import re
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from typing import Annotated, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-import anyio
 import msgspec
 
-from tt_compute.errors import BackendUnavailable, ConfigError, GenerationClosed
-from tt_compute.registry import parse_options
-from tt_compute.types import (
-    API_VERSION,
-    BackendEnv,
-    Capabilities,
-    DeploymentSpec,
-    GenerateRequest,
-    ModelInfo,
-    Probe,
-)
-from tt_compute_backends.engine.generation import LocalGeneration
-from tt_compute_backends.engine.host import EngineHost, acquire
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute.types import Capabilities
+from tt_compute_backends.engine.backend import Library, LocalBackend
 
 __all__ = ["OpenVinoBackend", "OpenVinoOptions", "capabilities"]
-
-_DISTRIBUTION = "openvino-genai"
-_LEAST_VERSION = (2026, 4)
-_INSTALL = 'pip install "tt-compute[openvino]"'
-_RUNTIME = "tt_compute_backends.openvino_runtime:OpenVinoRuntime"
-_DEFAULT_ROWS = 32
-"""Rows in one batch; steps grow longer with every row, throughput hardly grows after this."""
 
 
 class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,159 +51,24 @@ def capabilities(options: OpenVinoOptions) -> Capabilities:
     )
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(LocalBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "openvino"
-    api_version: ClassVar[int] = API_VERSION
-    Options: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions
+    Options: ClassVar[type[msgspec.Struct]] = OpenVinoOptions
+    libraries = (Library(distribution="openvino-genai", least_version=(2026, 4)),)
+    install = 'pip install "tt-compute[openvino]"'
+    runtime = "tt_compute_backends.openvino_runtime:OpenVinoRuntime"
+    _options: OpenVinoOptions
 
-    def __init__(self, spec: DeploymentSpec, env: BackendEnv, options: OpenVinoOptions) -> None:
-        self._spec = spec
-        self._env = env
-        self._options = options
-        self._host: EngineHost | None = None
-        self._loaded: Loaded | None = None
-        self._closed = False
-        self._lock = anyio.Lock()
+    def capabilities(self) -> Capabilities:
+        return capabilities(self._options)
 
-    @classmethod
-    def probe(cls) -> Probe:
-        """Look for the library without importing it."""
-        try:
-            version = importlib.metadata.version(_DISTRIBUTION)
-        except importlib.metadata.PackageNotFoundError:
-            return Probe(
-                available=False, reason=f"{_DISTRIBUTION} is not installed", install=_INSTALL
-            )
-        if _release(version) < _LEAST_VERSION:
-            least = ".".join(map(str, _LEAST_VERSION))
-            return Probe(
-                available=False,
-                reason=f"{_DISTRIBUTION} {version} is too old, {least} is needed",
-                install=_INSTALL,
-                version=version,
-            )
-        return Probe(available=True, version=version)
+    def max_rows(self, wanted: int) -> int:
+        return min(1 if self._options.reproducible else wanted, self._options.batched_tokens)
 
-    @classmethod
-    async def create(cls, spec: DeploymentSpec, env: BackendEnv) -> Self:
-        """Check the deployment; loads nothing.
+    async def locate(self) -> Path:
+        return await self._env.models.locate(self._spec, "gguf")
 
-        Raises:
-            BackendUnavailable: The library is missing or too old.
-            ConfigError: Bad ``options``, or a placement that OpenVINO cannot follow.
-        """
-        probe = cls.probe()
-        if not probe.available:
-            raise BackendUnavailable(
-                probe.reason, backend=cls.name, deployment=spec.id, hint=probe.install
-            )
-        _check_placement(spec)
-        return cls(spec, env, parse_options(cls, spec))
-
-    async def models(self) -> Sequence[ModelInfo]:
-        """The one model; its context is the profile's until it has been loaded."""
-        loaded = self._loaded
-        return [
-            ModelInfo(
-                id=self._spec.remote_model,
-                max_context_tokens=(
-                    self._spec.max_context_tokens if loaded is None else loaded.max_context_tokens
-                ),
-                capabilities=capabilities(self._options),
-            )
-        ]
-
-    async def warm(self) -> None:
-        """Load the model now instead of at the first ``open``.
-
-        Raises:
-            ModelNotFound: No source could deliver the weights.
-            ModelLoadError: The file is damaged or OpenVINO refuses it, or the device is not there.
-        """
-        host = await self._engine()
-        self._loaded = await host.warm()
-
-    @asynccontextmanager
-    async def open(self, request: GenerateRequest) -> AsyncGenerator[LocalGeneration]:
-        """As in the protocol; the first call loads the model.
-
-        Raises:
-            InvalidRequestError: Too long, empty, out of range, invalid schema.
-            UnsupportedError: More than one logprob per token, or tools.
-            GenerationClosed: The backend was closed.
-            BackendError: As ``warm``.
-        """
-        await self.warm()
-        host = await self._engine()
-        async with host.open(request) as generation:
-            yield generation
-
-    async def aclose(self) -> None:
-        """Give up the engine; its process ends with its last user. May be called twice."""
-        self._closed = True
-        host, self._host = self._host, None
-        if host is not None:
-            await host.release()
-
-    async def _engine(self) -> EngineHost:
-        async with self._lock:
-            if self._closed:
-                raise GenerationClosed(f"{self._spec.id} was closed")
-            if self._host is None:
-                path = await self._env.models.locate(self._spec, "gguf")
-                if self._closed:
-                    # Closed during a download: a hold taken now would never be given back.
-                    raise GenerationClosed(f"{self._spec.id} was closed")
-                self._host = acquire(
-                    self._load_request(str(path)),
-                    clock=self._env.clock,
-                    backend=self.name,
-                    deployment=self._spec.id,
-                    process=self._spec.deployment.placement.process,
-                )
-            return self._host
-
-    def _load_request(self, path: str) -> LoadRequest:
-        placement = self._spec.deployment.placement
-        rows = 1 if self._options.reproducible else placement.max_sequences or _DEFAULT_ROWS
-        return LoadRequest(
-            runtime=_RUNTIME,
-            model_path=path,
-            device=placement.devices[0].upper() if placement.devices else "CPU",
-            threads=placement.threads or _usable_cores(),
-            max_rows=min(rows, self._options.batched_tokens),
-            memory_bytes=placement.memory_bytes,
-            max_context_tokens=self._spec.max_context_tokens,
-            chat_template=self._spec.model.chat_template,
-            options=msgspec.to_builtins(self._options),
-        )
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """Year and number of a release such as ``2026.4.1.0``."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[: len(_LEAST_VERSION)])
-
-
-def _check_placement(spec: DeploymentSpec) -> None:
-    placement = spec.deployment.placement
-    if len(placement.devices) > 1:
-        raise _config_error(
-            spec, "placement.devices", f"{len(placement.devices)} devices, OpenVINO takes one"
-        )
-    if placement.tensor_parallel != 1:
-        raise _config_error(
-            spec, "placement.tensor_parallel", f"{placement.tensor_parallel}, OpenVINO takes 1"
-        )
-
-
-def _config_error(spec: DeploymentSpec, path: str, message: str) -> ConfigError:
-    place = spec.place(path)
-    return ConfigError(message, file=place.file, line=place.line, path=path)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def device(self, placed: str | None) -> str:
+        return (placed or "CPU").upper()

@@ -16,7 +16,7 @@ from tt_compute_backends.openvino_library import LIBRARY_ERRORS, Pipeline, tenso
 from tt_compute_backends.openvino_model import OpenVinoModel, read_model
 from tt_compute_backends.openvino_pipeline import PipelineBuilder
 from tt_compute_backends.openvino_prefix import PrefixLedger
-from tt_compute_backends.openvino_prompts import PromptReader
+from tt_compute_backends.openvino_prompts import openvino_prompts
 from tt_compute_backends.openvino_rows import Row, row_config
 
 __all__ = ["OpenVinoRuntime"]
@@ -45,6 +45,10 @@ class OpenVinoRuntime:
 
     def prepare(self, request: GenerateRequest) -> Prompt:
         return self._loaded().prompts.read(request)
+
+    def has_room(self, prompt: Prompt) -> bool:  # noqa: ARG002 - Runtime's shape
+        """Always: OpenVINO itself makes rows wait, and gives up one that can never fit."""
+        return True
 
     def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
         self._loaded().add(row, prompt.token_ids, params)
@@ -77,13 +81,13 @@ class _LoadedModel:
         self._builder = PipelineBuilder(model, request, options)
         self._tokenizer = self._builder.tokenizer()
         self._pipeline: Pipeline | None = self._builder.pipeline(self._tokenizer)
-        self._table = TokenTable(self._tokenizer.get_vocab(), model.control_tokens)
+        self._table = TokenTable.of_vocabulary(self._tokenizer.get_vocab(), model.control_tokens)
         self._prefixes = PrefixLedger(model.block_tokens, self._builder.kv_blocks)
         self._rows: dict[int, Row] = {}
         self._shares_prefixes = not options.reproducible
         self.capabilities = capabilities(options)
         self.context_tokens = _context_tokens(model, request, self._builder.kv_blocks)
-        self.prompts = PromptReader(
+        self.prompts = openvino_prompts(
             self._tokenizer,
             model,
             context_tokens=self.context_tokens,

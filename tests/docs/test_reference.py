@@ -356,7 +356,13 @@ def test_variables_are_those_of_the_code() -> None:
 
 # --- backends ------------------------------------------------------------------------------------
 
-OPTION_PAGES = {"mock": ("testing.md", "Options"), "openvino": ("configuration.md", "Deployments")}
+OPTION_PAGES = {
+    "mock": ("testing.md", "Options"),
+    **{
+        name: ("configuration.md", f"Options of `{name}`")
+        for name in ("openvino", "onnxruntime", "torch")
+    },
+}
 
 
 def test_every_backend_is_in_the_table_of_backends() -> None:

@@ -60,3 +60,19 @@ def hold() -> Callable[[LoadRequest], EngineHost]:
         return acquire(load, clock=SystemClock(), backend="fake", deployment="local/fake")
 
     return take
+
+
+@pytest.fixture
+def hold_for_a_moment() -> Callable[[LoadRequest], EngineHost]:
+    """The same, unloaded as soon as it is idle."""
+
+    def take(load: LoadRequest) -> EngineHost:
+        return acquire(
+            load,
+            clock=SystemClock(),
+            backend="fake",
+            deployment="local/fake",
+            unload_after_s=0.001,
+        )
+
+    return take

@@ -10,7 +10,7 @@ log-probability ``-t``.
 Options: ``block`` (prompt tokens are shared in multiples of it, default 1), ``step_s`` (a step keeps the
 interpreter busy so long), ``load`` (``raise``, ``kill``, ``exit`` or ``hang``), ``share`` (False: no prefix
 sharing), ``noise`` (printed on standard output while loading), ``hanging`` (a FIFO that is opened before
-hanging), ``broken_reset``.
+hanging), ``broken_reset``, ``room`` (rows that fit into memory).
 """
 
 from __future__ import annotations
@@ -91,6 +91,9 @@ class FakeRuntime:
         ids = tuple(hash(word) for word in words)
         self.words[ids] = words
         return Prompt(token_ids=ids, max_tokens=request.sampling.max_tokens or ENDLESS)
+
+    def has_room(self, prompt: Prompt) -> bool:  # noqa: ARG002 - Runtime's shape
+        return len(self.rows) < int(str(self.options.get("room", ENDLESS)))
 
     def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
         words = self.words[prompt.token_ids]

@@ -349,6 +349,41 @@ async def test_the_last_release_ends_the_process(fake_load: MakeLoad, hold: Hold
         await host.warm()
 
 
+@linux_only
+async def test_an_idle_engine_is_unloaded_and_comes_back(
+    fake_load: MakeLoad, hold_for_a_moment: Hold
+) -> None:
+    """Idle is the time without an open prompt; the process is gone then, and nothing has failed."""
+    async with holding(hold_for_a_moment(fake_load())) as host:
+        async with host.open(ask("length=2")) as generation:
+            first = host.pid
+            generation.draw()
+            await rest(generation)
+            assert host.pid == first
+        with anyio.fail_after(30):
+            while str(first) in children():
+                await anyio.lowlevel.checkpoint()
+        assert host.pid is None
+        assert len(await finish(host)) == 1
+
+
+@linux_only
+async def test_the_most_patient_hold_decides_when_an_engine_is_unloaded(
+    fake_load: MakeLoad, hold: Hold, hold_for_a_moment: Hold
+) -> None:
+    load = fake_load()
+    async with holding(hold(load)) as patient:
+        async with holding(hold_for_a_moment(load)) as impatient:
+            await finish(impatient)
+            pid = impatient.pid
+            # Timers fire in their order: the hold's, had it been set, before this one.
+            later = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.002, later.set)
+            await later.wait()
+        assert patient.pid == pid
+        assert str(pid) in children()
+
+
 async def test_an_engine_can_be_taken_again_after_its_release(
     fake_load: MakeLoad, hold: Hold
 ) -> None:

@@ -258,6 +258,24 @@ def test_a_newcomer_gets_the_first_row_that_ends(fake_load: MakeLoad) -> None:
     assert bench.live(newcomer) == 1
 
 
+def test_a_row_without_memory_waits_for_one_that_ends(fake_load: MakeLoad) -> None:
+    bench = Bench(fake_load(max_rows=8, room=2))
+    number = bench.open("length=3")
+    bench.draw(number, 5)
+    bench.run()
+    assert bench.runtime.most_rows == 2
+    assert [bench.samples[number][i].finish_reason for i in range(5)] == ["stop"] * 5
+
+
+def test_a_row_is_tried_though_memory_is_short_when_nothing_runs(fake_load: MakeLoad) -> None:
+    """So that one that can never fit fails with the runtime's reason instead of waiting for ever."""
+    bench = Bench(fake_load(room=0))
+    number = bench.open("refuse-add")
+    bench.draw(number)
+    bench.run()
+    assert "no room" in bench.failures[number][0].error.message
+
+
 def test_free_rows_are_shared_evenly_between_requests(fake_load: MakeLoad) -> None:
     """However many samples each request wants, they end up with equal numbers of rows."""
     bench = Bench(fake_load(max_rows=6))

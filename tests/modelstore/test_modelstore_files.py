@@ -133,9 +133,9 @@ def test_credentials_in_a_url_do_not_reach_the_message(transfer: Transfer) -> No
     with pytest.raises(SourceFailed) as caught:
         run_child(
             ("/bin/sh", "-c", "echo 'ERROR: no https://user:secret@index.test/x' >&2; exit 1"),
-            transfer,
             environ={},
             logs=transfer.folder,
+            check_cancelled=lambda: None,
             on_poll=lambda: None,
         )
     assert str(caught.value) == "no https://****@index.test/x"
@@ -156,15 +156,9 @@ def test_a_child_is_gone_when_the_transfer_is_cancelled(tmp_path: Path, transfer
                 "-c",
                 f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec cat /dev/zero > /dev/null",
             ),
-            Transfer(
-                file=transfer.file,
-                folder=transfer.folder,
-                progress=transfer.progress,
-                check_cancelled=check,
-                environ=transfer.environ,
-            ),
             environ={},
             logs=transfer.folder,
+            check_cancelled=check,
             on_poll=lambda: None,
         )
     with pytest.raises(ProcessLookupError):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tt_compute_backends.detokenize import RowText, TokenTable
 
-BYTES = TokenTable({bytes([value]): value for value in range(256)} | {b"<end>": 256}, [256])
+BYTES = TokenTable.of_vocabulary(
+    {bytes([value]): value for value in range(256)} | {b"<end>": 256}, [256]
+)
 
 
 def _first_complete(text: str, stops: tuple[str, ...]) -> int | None:

@@ -15,7 +15,7 @@ from tt_compute.errors import ConfigError
 from tt_compute.modelstore.transfer import ProgressCallback, SourceFailed
 from tt_compute.profiles.schema import ModelFile
 
-__all__ = ["CacheEntry", "FileState"]
+__all__ = ["CacheEntry", "FileState", "sha256_of"]
 
 FileState = Literal["absent", "present", "damaged"]
 
@@ -67,7 +67,7 @@ class CacheEntry:
             return "damaged"
         if self._read_seal() == seen:
             return "present"
-        if _sha256(self.path, self.file.bytes, progress, check_cancelled) != self.file.sha256:
+        if sha256_of(self.path, self.file.bytes, progress, check_cancelled) != self.file.sha256:
             return "damaged"
         self._write_seal(seen)
         return "present"
@@ -87,7 +87,7 @@ class CacheEntry:
             SourceFailed: Its size or digest is another one.
         """
         size = fetched.stat().st_size
-        digest = _sha256(fetched, size, progress, check_cancelled)
+        digest = sha256_of(fetched, size, progress, check_cancelled)
         if size != self.file.bytes or digest != self.file.sha256:
             fetched.unlink()
             raise SourceFailed(
@@ -120,9 +120,10 @@ class CacheEntry:
             return
 
 
-def _sha256(
+def sha256_of(
     path: Path, total: int, progress: ProgressCallback, check_cancelled: Callable[[], None]
 ) -> str:
+    """Digest of a file's content, in hex."""
     digest = hashlib.sha256()
     done = 0
     with path.open("rb") as source:

@@ -41,10 +41,14 @@ def fetch_from_hub(repo: str, revision: str | None, name: str, transfer: Transfe
             *(sys.executable, "-m", "tt_compute.modelstore.hub_child"),
             *(repo, name, revision or "", str(target), str(total)),
         ),
-        transfer,
         # Telemetry would also cost a request of its own before the first byte.
-        environ={"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+        environ={
+            **transfer.environ,
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        },
         logs=transfer.folder,
+        check_cancelled=transfer.check_cancelled,
         on_poll=report,
     )
     return target

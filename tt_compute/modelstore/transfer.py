@@ -40,22 +40,22 @@ class Transfer:
 
 def run_child(
     command: Sequence[str],
-    transfer: Transfer,
     *,
     environ: Mapping[str, str],
     logs: Path,
+    check_cancelled: Callable[[], None],
     on_poll: Callable[[], None],
 ) -> None:
-    """Run ``command`` to its end; it is stopped when the transfer is cancelled.
+    """Run ``command`` to its end; it is stopped when ``check_cancelled`` raises.
 
     Its output goes to ``logs/stdout`` and ``logs/stderr``, never to our own: stdout may be carrying
     somebody's JSON.
 
     Args:
         command: Program and arguments; no shell.
-        transfer: What it works for.
-        environ: Laid over the transfer's environment.
+        environ: All of the child's environment.
         logs: An existing folder.
+        check_cancelled: Called while it runs.
         on_poll: Called while it runs, to report how far it is.
 
     Raises:
@@ -68,24 +68,28 @@ def run_child(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**transfer.environ, **environ},
+                env=environ,
             )
         except OSError as exc:
             raise SourceFailed(f"{command[0]} cannot be started ({exc.strerror})") from exc
         try:
-            status = _wait(child, transfer, on_poll)
+            status = _wait(child, check_cancelled, on_poll)
         finally:
             _stop(child)
     if status != 0:
         raise SourceFailed(_last_words(logs / "stderr") or f"ended with status {status}")
 
 
-def _wait(child: subprocess.Popen[bytes], transfer: Transfer, on_poll: Callable[[], None]) -> int:
+def _wait(
+    child: subprocess.Popen[bytes],
+    check_cancelled: Callable[[], None],
+    on_poll: Callable[[], None],
+) -> int:
     while True:
         try:
             return child.wait(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
-            transfer.check_cancelled()
+            check_cancelled()
             on_poll()
 
 

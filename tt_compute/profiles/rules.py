@@ -203,6 +203,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (Placement, "threads"): _COUNT,
     (Placement, "max_sequences"): _COUNT,
     (Placement, "memory_bytes"): _BYTES,
+    (Placement, "unload_after_s"): _POSITIVE,
 }
 """By struct and field; of a fact its number is meant, of a mapping or list each of its values."""
 

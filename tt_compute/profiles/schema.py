@@ -257,6 +257,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Most rows in one batch; None = the backend's own cap."""
     memory_bytes: int | None = None
     process: Literal["own", "inline"] = "own"
+    unload_after_s: float | None = None
+    """Seconds without an open prompt after which a local model is unloaded, to be loaded again when next
+    needed; None = never."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ import msgspec
 from tt_compute.clock import SystemClock
 from tt_compute.errors import AuthenticationError, ModelNotFound
 from tt_compute.profiles.schema import Auth, DeploymentProfile, HardwareProfile, ModelProfile
-from tt_compute.types import BackendEnv, Clock, DeploymentSpec, ModelStore, Secrets
+from tt_compute.types import BackendEnv, Clock, Converter, DeploymentSpec, ModelStore, Secrets
 
 __all__ = ["backend_env", "deployment_spec"]
 
@@ -83,3 +83,6 @@ class _NoModels:
         raise ModelNotFound(
             f"the test has no {format} file of {spec.model.id}", backend=spec.backend
         )
+
+    async def convert(self, source: Path, converter: Converter) -> Path:
+        raise ModelNotFound(f"the test converts nothing, {source} to {converter.format} neither")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -38,8 +38,17 @@ _Key = tuple[str, bytes]
 class EngineHost:
     """One deployment's hold on an engine; made by ``acquire``."""
 
-    def __init__(self, engine: _SharedEngine, *, clock: Clock, origin: Origin) -> None:
+    def __init__(
+        self,
+        engine: _SharedEngine,
+        *,
+        clock: Clock,
+        origin: Origin,
+        unload_after_s: float | None = None,
+    ) -> None:
         self._engine = engine
+        self._unload_after_s = unload_after_s
+        engine.hold(unload_after_s)
         self._clock = clock
         self._origin = origin
         self._released = False
@@ -58,7 +67,8 @@ class EngineHost:
             EngineDied: The engine keeps crashing; ``retry_after_s`` tells when the next start is due.
             UsageError: The hold was released, or is used in a forked child.
         """
-        return await self._process().loaded(self._origin)
+        with self._engine.in_use():
+            return await self._process().loaded(self._origin)
 
     @asynccontextmanager
     async def open(self, request: GenerateRequest) -> AsyncGenerator[LocalGeneration, None]:
@@ -69,18 +79,19 @@ class EngineHost:
             UnsupportedError: The request needs an ability that the runtime lacks.
             BackendError: As ``warm``.
         """
-        process = self._process()
-        await process.loaded(self._origin)
-        left = None if request.deadline is None else request.deadline - self._clock.now()
-        async with process.open(request, left, self._origin) as generation:
-            yield generation
+        with self._engine.in_use():
+            process = self._process()
+            await process.loaded(self._origin)
+            left = None if request.deadline is None else request.deadline - self._clock.now()
+            async with process.open(request, left, self._origin) as generation:
+                yield generation
 
     async def release(self) -> None:
         """Give the hold back; the last one ends the engine and frees its memory. May be called twice."""
         if self._released:
             return
         self._released = True
-        await self._engine.release()
+        await self._engine.release(self._unload_after_s)
 
     def _process(self) -> EngineProcess:
         if self._released:
@@ -95,6 +106,7 @@ def acquire(
     backend: str,
     deployment: str,
     process: Literal["own", "inline"] = "own",
+    unload_after_s: float | None = None,
 ) -> EngineHost:
     """Take a hold on the engine of ``load``; starts nothing. Called from a running event loop.
 
@@ -104,6 +116,8 @@ def acquire(
         backend: Name that errors carry.
         deployment: Id that errors carry.
         process: ``own`` runs the model in a process of its own, ``inline`` on a thread of this one.
+        unload_after_s: Seconds without an open prompt after which the engine ends, to start again when next
+            needed; None = never. Of several holds on one engine the most patient decides.
 
     Raises:
         UsageError: ``load`` cannot be served or sent.
@@ -112,7 +126,8 @@ def acquire(
         raise UsageError(f"{deployment}: max_rows is {load.max_rows}", hint="at least 1 is needed")
     start: StartLink = ChildLink if process == "own" else InlineLink
     engine = _REGISTRY.engine(_key(load, process, deployment), load, start)
-    return EngineHost(engine, clock=clock, origin=Origin(backend=backend, deployment=deployment))
+    origin = Origin(backend=backend, deployment=deployment)
+    return EngineHost(engine, clock=clock, origin=origin, unload_after_s=unload_after_s)
 
 
 class _SharedEngine:
@@ -132,7 +147,12 @@ class _SharedEngine:
         forget: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.holders = 0
+        self._patience_s: list[float | None] = []
+        """Of each holder."""
+        self._users = 0
+        """Prompts that are open or being opened."""
+        self._idle: asyncio.TimerHandle | None = None
+        self._unloading: set[asyncio.Task[None]] = set()
         self._load = load
         self._start = start
         self._forget = forget
@@ -161,12 +181,50 @@ class _SharedEngine:
         self._current = EngineProcess(self._load, self._start, self._now)
         return self._current
 
-    async def release(self) -> None:
-        self.holders -= 1
-        if self.holders == 0:
-            self._forget()
-            if self._current is not None:
-                await self._current.close()
+    def hold(self, patience_s: float | None) -> None:
+        self._patience_s.append(patience_s)
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """The engine is not unloaded inside."""
+        self._users += 1
+        self._stop_waiting()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._wait_if_idle()
+
+    async def release(self, patience_s: float | None) -> None:
+        self._patience_s.remove(patience_s)
+        self._stop_waiting()
+        if self._patience_s:
+            self._wait_if_idle()
+            return
+        self._forget()
+        for unloading in list(self._unloading):
+            await unloading
+        if self._current is not None:
+            await self._current.close()
+
+    def _wait_if_idle(self) -> None:
+        patience_s = [seconds for seconds in self._patience_s if seconds is not None]
+        if patience_s and len(patience_s) == len(self._patience_s) and not self._users:
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(max(patience_s), self._unload)
+
+    def _stop_waiting(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _unload(self) -> None:
+        current, self._current = self._current, None
+        self._failures = 0
+        if current is not None:
+            task = asyncio.ensure_future(current.close())
+            self._unloading.add(task)
+            task.add_done_callback(self._unloading.discard)
 
     def _count_failure(self, failed: EngineProcess, origin: Origin) -> int:
         """How many failed in a row, ``failed`` included; raises while the next start is not due."""
@@ -201,7 +259,6 @@ class _Registry:
             if engine is None:
                 engine = _SharedEngine(load, start, forget=lambda: _drop(engines, key))
                 engines[key] = engine
-            engine.holders += 1
             return engine
 
 

@@ -32,6 +32,8 @@ class Row:
     tokens: int = 0
     cached_tokens: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    certainty: float | None = None
+    """Sum over its tokens; None until the runtime tells."""
     first_token_s: float | None = None
     prefilled: bool = False
     """Its prompt has been computed to the end."""
@@ -44,10 +46,16 @@ class Row:
             self.text.append(step.text)
         if step.logprobs:
             self.logprobs.extend(step.logprobs)
+        if step.certainty is not None:
+            self.certainty = (self.certainty or 0.0) + step.certainty
         if step.tokens:
             self.tokens += step.tokens
             if self.first_token_s is None:
                 self.first_token_s = now - self.asked_s
+
+    @property
+    def self_certainty(self) -> float | None:
+        return None if self.certainty is None else self.certainty / max(1, self.tokens)
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +106,7 @@ class OpenPrompt:
                 usage=usage,
                 timing=Timing(first_token_s=row.first_token_s, total_s=now - row.asked_s),
                 logprobs=tuple(row.logprobs),
+                self_certainty=row.self_certainty,
             )
         )
         self._forget(row)

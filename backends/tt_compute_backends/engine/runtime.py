@@ -78,6 +78,8 @@ class RowStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cached_tokens: int = 0
     """Prompt tokens that were not prefilled because another row had done so; reported once."""
     logprobs: tuple[TokenLogprob, ...] = ()
+    certainty: float | None = None
+    """Sum over the step's tokens of ``Sample.self_certainty``; None where it is not known."""
     finish: str | None = None
     """``stop`` or ``length`` when the runtime ended the row, ``oom`` when it ran out of memory."""
 
@@ -103,8 +105,16 @@ class Runtime(Protocol):
         """
         ...
 
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether one more row of ``prompt`` fits into memory now; while it does not and others run, it waits."""
+        ...
+
     def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
-        """Start a row; its prefill happens in the next steps."""
+        """Start a row; its prefill happens in the next steps.
+
+        Raises:
+            OutOfMemory: There is no room for it even with nothing beside it.
+        """
         ...
 
     def cancel(self, row: int) -> None:

@@ -10,6 +10,8 @@ The rules, in the order in which a step applies them:
   many samples each asked for, and no request starves. Live rows are never taken away: when all rows are
   held, a newcomer waits until the first of them ends, and is then served first. While rows are free nobody
   is held back: a wider batch costs its neighbours little.
+* While the runtime has no memory for a row of the prompt whose turn it is, that row and those behind it
+  wait for a running one to end; with none running it is tried, and fails if it can never fit.
 * Where prefill is shared, the first row of a prompt leads: the others wait until it has its first token,
   and then find the prompt computed. If the leader ends before that, the next row leads.
 """
@@ -181,7 +183,10 @@ class Scheduler:
             waiting = [p for p in self._opened.values() if p.queued and p.leader is None]
             if not waiting:
                 return
-            self._start(min(waiting, key=lambda prompt: (len(prompt.live), prompt.ticket)))
+            following = min(waiting, key=lambda prompt: (len(prompt.live), prompt.ticket))
+            if (self._rows or self._freeing) and not self._runtime.has_room(following.prompt):
+                return
+            self._start(following)
 
     def _start(self, prompt: OpenPrompt) -> None:
         _, row = prompt.queued.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The OpenVINO backend keeps every rule of the conformance kit, on the real model."""
+"""Each local backend keeps every rule of the conformance kit, on the real model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,25 +17,25 @@ from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.profiles.library import ProfileLibrary
 from tt_compute.registry import Registry
 from tt_compute.testing import Subject, backend_env, check_backend
-from tt_compute.types import DeploymentSpec, GenerateRequest, Message
+from tt_compute.types import GenerateRequest, Message
 
 pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(600)]
 
 NOT_FORCED = {"one_failure_spares_the_others"}
 """Needs a sample that fails beside good ones; the mock and the engine's own tests force one."""
+LIBRARIES = {"openvino": "openvino_genai", "onnxruntime": "onnxruntime", "torch": "torch"}
 PROMPT = (Message(role="user", content="Write a long story about a lighthouse and the sea."),)
 
 
-@pytest.fixture
-def spec(embedded_model: Path) -> DeploymentSpec:
-    weights = {"id": "test/openvino", "source": {"path": str(embedded_model)}}
-    entry = {"id": "local/smollm2-135m-openvino", "override": weights}
-    return ProfileLibrary().resolve(entry)
-
-
-async def test_openvino_keeps_every_rule(spec: DeploymentSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LIBRARIES)
+async def test_it_keeps_every_rule(name: str, embedded_model: Path, tmp_path: Path) -> None:
     """All rules, on backends that share one engine, as deployments of one model do."""
-    kind = Registry().load("openvino")
+    if find_spec(LIBRARIES[name]) is None:
+        pytest.skip(f"{LIBRARIES[name]} is not installed")
+    weights = {"id": f"test/{name}", "source": {"path": str(embedded_model)}}
+    entry = {"id": f"local/smollm2-135m-{name}", "override": weights}
+    spec = ProfileLibrary().resolve(entry)
+    kind = Registry().load(name)
     clock = SystemClock()
     env = backend_env(clock=clock, models=LocalModelStore(tmp_path, offline=True))
 

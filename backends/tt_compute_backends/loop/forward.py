@@ -1,0 +1,89 @@
+"""What a library must compute so that our own decode loop can run it: one forward pass, over slots.
+
+The loop (prompts, rows, sampling, grammars, memory) is written once; ONNX Runtime and torch each implement
+``Forward``. Everything is called from the one thread of the engine that owns the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["F32", "Forward", "KvCache"]
+
+F32 = NDArray[np.float32]
+
+
+class KvCache(Protocol):
+    """Keys and values of ``rows`` rows, each of up to ``capacity_tokens`` tokens. Freed when dropped."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def capacity_tokens(self) -> int: ...
+
+
+CacheT = TypeVar("CacheT", bound=KvCache)
+
+
+class Forward(Protocol[CacheT]):
+    """A loaded model."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Width of the logits."""
+        ...
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Of one row."""
+        ...
+
+    @property
+    def out_of_memory(self) -> tuple[type[BaseException], ...]:
+        """What the library raises when memory is short; the model is usable after it."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Memory of the device that caches may still take, now."""
+        ...
+
+    def new_cache(self, rows: int, capacity_tokens: int) -> CacheT:
+        """Room for ``rows`` rows; what is in it is undefined.
+
+        Raises:
+            one of ``out_of_memory``
+        """
+        ...
+
+    def copy_row(
+        self, source: CacheT, source_row: int, target: CacheT, target_row: int, tokens: int
+    ) -> None:
+        """Copy the first ``tokens`` tokens of one row to another; the caches may be the same one."""
+        ...
+
+    def prefill(self, cache: CacheT, row: int, token_ids: Sequence[int], past_tokens: int) -> F32:
+        """Append ``token_ids`` behind the ``past_tokens`` of a row.
+
+        Returns:
+            Logits of the last token, [vocabulary].
+        """
+        ...
+
+    def decode(self, cache: CacheT, token_ids: Sequence[int], past_tokens: Sequence[int]) -> F32:
+        """Append one token to each of the first ``len(token_ids)`` rows.
+
+        Args:
+            cache: Of at least that many rows, with room for one more token in each.
+            token_ids: One per row.
+            past_tokens: Tokens that each row holds already.
+
+        Returns:
+            Logits, [rows, vocabulary]; valid until the next call, and the caller may write to them.
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,75 @@
+"""The ONNX Runtime backend: local models on CPUs and on whatever has an execution provider.
+
+Imports nothing heavy; ONNX Runtime itself is imported in the engine's process only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import msgspec
+
+from tt_compute.types import Capabilities, Converter
+from tt_compute_backends.engine.backend import Library, LocalBackend
+from tt_compute_backends.loop.options import LoopOptions, loop_capabilities
+
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter"]
+
+Precision = Literal["int8", "int4", "fp32"]
+
+
+class OnnxRuntimeOptions(LoopOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The deployment's ``options:``."""
+
+    precision: Precision = "int8"
+    """Of the weights when a GGUF file or a Hugging Face folder is converted; an ONNX folder has its own."""
+    providers: dict[str, dict[str, str]] = msgspec.field(default_factory=dict[str, dict[str, str]])
+    """Execution providers with their options, the preferred one first: ``{cuda: {device_id: '0'}, cpu: {}}``.
+    Empty = the one that ``placement.devices`` names, or the CPU's."""
+    session: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """ONNX Runtime's session configuration entries, by their full names."""
+
+
+def converter(precision: Precision = "int8") -> Converter:
+    """What makes ONNX folders; also the entry point of ``ttc models pull --format onnx``."""
+    return Converter(
+        format="onnx",
+        module="tt_compute_backends.onnx_convert",
+        version=1,
+        arguments=("--precision", precision),
+    )
+
+
+class OnnxRuntimeBackend(LocalBackend):
+    """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
+
+    name: ClassVar[str] = "onnxruntime"
+    Options: ClassVar[type[msgspec.Struct]] = OnnxRuntimeOptions
+    libraries = (
+        Library(distribution="onnxruntime", least_version=(1, 23)),
+        Library(distribution="onnx", least_version=(1, 18)),
+        Library(distribution="tokenizers", least_version=(0, 21)),
+        Library(distribution="jinja2", least_version=(3, 1)),
+        Library(distribution="llguidance", least_version=(1, 0)),
+        Library(distribution="gguf", least_version=(0, 17)),
+        Library(distribution="safetensors", least_version=(0, 5)),
+    )
+    install = 'pip install "tt-compute[onnxruntime]"'
+    runtime = "tt_compute_backends.onnx_runtime:OnnxRuntime"
+    _options: OnnxRuntimeOptions
+
+    def capabilities(self) -> Capabilities:
+        return loop_capabilities(self._options)
+
+    def max_rows(self, wanted: int) -> int:
+        return 1 if self._options.reproducible else wanted
+
+    async def locate(self) -> Path:
+        path = await self._env.models.locate(self._spec, "gguf")
+        if (path / "model.onnx").is_file():
+            return path
+        return await self._env.models.convert(path, converter(self._options.precision))
+
+    def device(self, placed: str | None) -> str:
+        return (placed or "cpu").lower().partition(":")[0]
