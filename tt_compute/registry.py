@@ -17,10 +17,13 @@ from tt_compute.backend import Backend
 from tt_compute.errors import BackendConflict, BackendUnavailable, ConfigError, UnknownNameError
 from tt_compute.types import API_VERSION, DeploymentSpec, Probe
 
-__all__ = ["GROUP", "Registration", "Registry", "option_error", "parse_options"]
+__all__ = ["GROUP", "Registration", "Registry", "converters", "option_error", "parse_options"]
 
 GROUP = "tt_compute.backends"
 """The entry-point group; an entry is ``name = "module:Class"``."""
+
+CONVERTERS = "tt_compute.converters"
+"""The entry-point group; an entry is ``format = "module:function"``."""
 
 MEMBERS = ("name", "api_version", "Options", "probe", "create", "models", "open", "aclose")
 """What a class must have to be taken for a backend."""
@@ -120,6 +123,15 @@ class Registry:
                 claims.setdefault(registration.name, {})[registration] = by_claim[registration]
             self._read = claims
         return self._read
+
+
+def converters() -> dict[str, EntryPoint]:
+    """What makes weights of another format, by that format; imports none of them.
+
+    Each is a function without arguments that returns a ``tt_compute.types.Converter``, or raises
+    BackendUnavailable where a library is missing.
+    """
+    return {entry.name: entry for entry in entry_points(group=CONVERTERS)}
 
 
 def parse_options(backend: type[Backend], spec: DeploymentSpec) -> Any:

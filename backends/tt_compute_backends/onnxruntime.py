@@ -10,11 +10,12 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from tt_compute.errors import BackendUnavailable
 from tt_compute.types import Capabilities, Converter
 from tt_compute_backends.engine.backend import Library, LocalBackend
 from tt_compute_backends.loop.options import LoopOptions, loop_capabilities
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter", "default_converter"]
 
 Precision = Literal["int8", "int4", "fp32"]
 
@@ -31,8 +32,23 @@ class OnnxRuntimeOptions(LoopOptions, frozen=True, kw_only=True, forbid_unknown_
     """ONNX Runtime's session configuration entries, by their full names."""
 
 
-def converter(precision: Precision = "int8") -> Converter:
-    """What makes ONNX folders; also the entry point of ``ttc models pull --format onnx``."""
+def default_converter() -> Converter:
+    """What ``ttc models pull --format onnx`` runs.
+
+    Raises:
+        BackendUnavailable: A library is missing.
+    """
+    probe = OnnxRuntimeBackend.probe()
+    if not probe.available:
+        raise BackendUnavailable(
+            f"weights cannot be converted to onnx: {probe.reason}",
+            hint=f"{probe.install}, then ttc models pull ID --format onnx",
+        )
+    return converter("int8")
+
+
+def converter(precision: Precision) -> Converter:
+    """What makes ONNX folders."""
     return Converter(
         format="onnx",
         module="tt_compute_backends.onnx_convert",

@@ -205,6 +205,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc profiles validate": ([], set()),
     "ttc models list": ([], set()),
     "ttc models pull": (["four-bytes"], set()),
+    "ttc bench": (["--deployment", "mock", "--waves", "1", "--rounds", "1"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,19 @@ from tt_compute.cli.shared import (
 )
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
-from tt_compute.errors import UnknownNameError
-from tt_compute.modelstore.store import LocalModelStore
+from tt_compute.errors import BackendUnavailable, UnknownNameError
+from tt_compute.modelstore.store import LocalModelStore, StoredFile
 from tt_compute.profiles.library import FOLDERS, Kind, ProfileLibrary
+from tt_compute.profiles.schema import ModelProfile
 from tt_compute.profiles.validation import validate
+from tt_compute.registry import converters
+from tt_compute.types import Converter
 
 __all__ = ["models", "profiles"]
 
 KINDS: tuple[Kind, ...] = tuple(FOLDERS)
+_CONVERTED = "gguf"
+"""The format that converters start from."""
 
 
 @click.group()
@@ -109,7 +115,8 @@ def list_models(output: Output) -> None:
     """List the models with weights and whether those are on this machine."""
     config = Config.load(output.config)
     known = [config.library.model(model_id) for model_id in config.library.ids("model")]
-    files = LocalModelStore(config.cache_dir).list(known)
+    store = LocalModelStore(config.cache_dir)
+    files = [*store.list(known), *_converted(store, known)]
     if output.as_json:
         output.document({"models": [_stored(file) for file in files]})
         return
@@ -118,7 +125,7 @@ def list_models(output: Output) -> None:
             printable(file.model),
             file.format,
             printable(file.dtype),
-            f"{file.bytes / 1e6:.0f} MB",
+            "unknown" if file.bytes is None else f"{file.bytes / 1e6:.0f} MB",
             file.state,
             printable(str(file.path)),
         )
@@ -137,18 +144,42 @@ def pull(output: Output, model_id: str, format_: str) -> None:
     config = Config.load(output.config)
     model = config.library.model(model_id)
     formats = {file.format for file in model.weights}
-    if format_ not in formats:
+    makers = converters() if _CONVERTED in formats else {}
+    if format_ not in formats | makers.keys():
         raise UnknownNameError(
             f"model {model_id} has no weights in format {format_!r}",
-            hint=f"its profile lists: {', '.join(sorted(formats)) or 'none'}",
+            hint=f"there are: {', '.join(sorted(formats | makers.keys())) or 'none'}",
         )
+    converter: Converter | None = None if format_ in formats else makers[format_].load()()
     with Screen(output) as screen:
         store = LocalModelStore(config.cache_dir, progress=screen.download)
-        path = anyio.run(store.pull, model, format_)
+        path = anyio.run(_pull, store, model, format_, converter)
     if output.as_json:
         output.document({"model": model.id, "format": format_, "path": str(path)})
     else:
         output.say(str(path))
+
+
+async def _pull(
+    store: LocalModelStore, model: ModelProfile, format_: str, converter: Converter | None
+) -> Path:
+    if converter is None:
+        return await store.pull(model, format_)
+    return await store.convert(await store.pull(model, _CONVERTED), converter)
+
+
+def _converted(store: LocalModelStore, known: Sequence[ModelProfile]) -> list[StoredFile]:
+    """What the installed converters make, as far as their libraries are there."""
+    found: list[StoredFile] = []
+    for entry in converters().values():
+        try:
+            converter: Converter = entry.load()()
+        except BackendUnavailable:
+            continue
+        for model in known:
+            sources = [file for file in model.weights if file.format == _CONVERTED]
+            found += [store.converted(model, file, converter) for file in sources[:1]]
+    return found
 
 
 def _profile(library: ProfileLibrary, profile_id: str, kind: Kind | None) -> msgspec.Struct:

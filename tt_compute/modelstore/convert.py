@@ -64,7 +64,11 @@ class ConversionCache:
 
     def place(self, source: Path, converter: Converter, check: Callable[[], None]) -> Path:
         """The folder that ``converter`` makes of ``source``, by the content of both; need not exist yet."""
-        digest = hashlib.sha256(msgspec.json.encode([self._digest(source, check), converter]))
+        return self.place_of(self._digest(source, check), converter)
+
+    def place_of(self, source_sha256: str, converter: Converter) -> Path:
+        """The same for a file whose digest is known."""
+        digest = hashlib.sha256(msgspec.json.encode([source_sha256, converter]))
         return self.root / digest.hexdigest()[:16]
 
     def whole(self, folder: Path) -> bool:

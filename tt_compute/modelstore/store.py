@@ -39,7 +39,8 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     format: str
     dtype: str
-    bytes: int
+    bytes: int | None
+    """None = not known before it has been converted."""
     state: FileState
     path: Path
     """Where it lies, or would lie."""
@@ -162,6 +163,27 @@ class LocalModelStore:
             sources=tuple(_describe(source) for source in file.sources),
         )
 
+    def converted(self, model: ModelProfile, file: ModelFile, converter: Converter) -> StoredFile:
+        """What ``converter`` makes of a file of ``model``, and whether it is here; nothing is read but sizes."""
+        cache = self._conversions()
+        folder = cache.place_of(file.sha256, converter)
+        whole = cache.whole(folder)
+        sizes = [path.stat().st_size for path in folder.iterdir()] if whole else []
+        return StoredFile(
+            model=model.id,
+            format=converter.format,
+            dtype=" ".join(converter.arguments[1::2]),
+            bytes=sum(sizes) if whole else None,
+            state="present" if whole else "absent",
+            path=folder,
+            sources=(f"converted from {file.file}",),
+        )
+
+    def _conversions(self) -> ConversionCache:
+        return ConversionCache(
+            root=self._root.parent / "converted", progress=self._progress, environ=self._environ
+        )
+
     def _obtain(self, model: ModelProfile, file: ModelFile, check: Callable[[], None]) -> Path:
         entry = CacheEntry(self._root, file)
         with _cache_errors(entry.folder):
@@ -174,9 +196,9 @@ class LocalModelStore:
                 return self._fetch(model, entry, check)
 
     def _convert(self, source: Path, converter: Converter, check: Callable[[], None]) -> Path:
-        cache = ConversionCache(
-            root=self._root.parent / "converted", progress=self._progress, environ=self._environ
-        )
+        if not source.exists():
+            raise ModelNotFound(f"{source} does not exist")
+        cache = self._conversions()
         with _cache_errors(cache.root):
             folder = cache.place(source, converter, check)
             if cache.whole(folder):
