@@ -8,12 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import anyio.to_thread
 import msgspec
 
-from tt_compute.types import Capabilities
+from tt_compute.types import Capabilities, Converter
 from tt_compute_backends.engine.backend import Library, LocalBackend
 
-__all__ = ["OpenVinoBackend", "OpenVinoOptions", "capabilities"]
+__all__ = ["REQUANTISER", "OpenVinoBackend", "OpenVinoOptions", "capabilities"]
+
+REQUANTISER = Converter(format="Q8_0", module="tt_compute_backends.gguf_requantise", version=1)
 
 
 class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +29,9 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """None = bf16 on a CPU, elsewhere the runtime's own. With u8 even two equal waves differ."""
     cache_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] | None = None
     """Most memory of the KV cache; None = ``placement.memory_bytes``, or 1 GiB."""
+    requantise: bool = True
+    """Weights in types that OpenVINO misreads (those with a minimum per block, such as Q4_1) are first rewritten
+    in Q8_0, once; False = they are loaded as they are, smaller and wrong."""
     batched_tokens: Annotated[int, msgspec.Meta(ge=16, le=65536)] = 256
     """Most tokens in one step. A long prompt is prefilled in pieces of this size, between which
     others decode and deadlines are seen; larger gains nothing on a CPU."""
@@ -51,12 +57,22 @@ def capabilities(options: OpenVinoOptions) -> Capabilities:
     )
 
 
+def _is_read_exactly(path: Path) -> bool:
+    # Imports NumPy, which a process without a local model does without.
+    from tt_compute_backends.gguf_requantise import read_as_they_are  # noqa: PLC0415
+
+    return read_as_they_are(path)
+
+
 class OpenVinoBackend(LocalBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "openvino"
     Options: ClassVar[type[msgspec.Struct]] = OpenVinoOptions
-    libraries = (Library(distribution="openvino-genai", least_version=(2026, 4)),)
+    libraries = (
+        Library(distribution="openvino-genai", least_version=(2026, 4)),
+        Library(distribution="gguf", least_version=(0, 17)),
+    )
     install = 'pip install "tt-compute[openvino]"'
     runtime = "tt_compute_backends.openvino_runtime:OpenVinoRuntime"
     _options: OpenVinoOptions
@@ -68,7 +84,13 @@ class OpenVinoBackend(LocalBackend):
         return min(1 if self._options.reproducible else wanted, self._options.batched_tokens)
 
     async def locate(self) -> Path:
-        return await self._env.models.locate(self._spec, "gguf")
+        """The deployment's file, or its copy in Q8_0 where OpenVINO would misread it."""
+        path = await self._env.models.locate(self._spec, "gguf")
+        if not self._options.requantise or path.suffix != ".gguf":
+            return path
+        if await anyio.to_thread.run_sync(_is_read_exactly, path):
+            return path
+        return await self._env.models.convert(path, REQUANTISER) / "model.gguf"
 
     def device(self, placed: str | None) -> str:
         return (placed or "CPU").upper()

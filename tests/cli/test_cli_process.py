@@ -143,6 +143,31 @@ def test_an_interrupt_while_input_is_awaited_prints_the_document(
     assert (code, json.loads(out)["error"]["type"]) == (130, "Interrupted")
 
 
+@unix
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_interrupted_benchmark_prints_what_it_has_measured(
+    spawn: Spawn, scripted: Write, *, as_json: bool
+) -> None:
+    """The fourth sample of the second width never ends."""
+    scripted(faults=[{"kind": "stall", "samples": [3]}])
+    line = ("bench", "--waves", "1,4", "--rounds", "1", "--save", "kept")
+    with terminal() as (ours, theirs):
+        process = spawn(*line, *(["--json"] if as_json else []), stderr=theirs)
+        os.close(theirs)
+        shown = read_until(ours, "waves of 4")
+        process.send_signal(signal.SIGINT)
+        shown = read_until(ours, None, shown)
+        code, out, _ = finish(process)
+    assert code == 130
+    assert shown.rstrip().endswith("interrupted")
+    if as_json:
+        document = json.loads(out)
+        assert document["error"]["type"] == "Interrupted"
+        assert [wave["width"] for wave in document["deployments"][0]["waves"]] == [1]
+    else:
+        assert [line.split()[0] for line in out.splitlines()[1:3]] == ["samples", "1"]
+
+
 # --- pipes and streams ---------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ CLIENT_LEVEL = {
     "streaming",
     "sync",
 }
-TOP_LEVEL = {"cli", "testing", "server"}
+TOP_LEVEL = {"bench", "cli", "testing", "server"}
 
 MODULES = sorted((ROOT / "tt_compute").rglob("*.py"))
 BACKENDS = sorted((ROOT / "backends").rglob("*.py"))

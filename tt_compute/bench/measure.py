@@ -4,274 +4,206 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Callable
 
 from tt_compute.backend import Generation
-from tt_compute.bench.machine import EnergyMeter, process_tree_bytes
+from tt_compute.bench.energy import EnergyMeter
+from tt_compute.bench.figures import Wave, wave_figures
+from tt_compute.bench.memory import process_tree_bytes
+from tt_compute.bench.prompts import MadePrompt, PromptMaker
+from tt_compute.bench.report import BenchReport, BenchSettings, Spread, WaveFigures
 from tt_compute.client import AsyncClient
 from tt_compute.errors import BackendError
-from tt_compute.types import Clock, Failed, Sample, SamplingParams
+from tt_compute.types import Clock, DeploymentSpec, Failed, Sample, SamplingParams
 
-__all__ = ["BenchReport", "BenchSettings", "Spread", "WaveFigures", "measure"]
+__all__ = ["LATE_NEW_TOKENS", "Bench", "prefill_lengths"]
 
-_WORDS = [
-    "river",
-    "mountain",
-    "lantern",
-    "harbour",
-    "winter",
-    "copper",
-    "garden",
-    "thunder",
-    "violin",
-    "letter",
-    "silver",
-    "forest",
-    "bridge",
-    "candle",
-    "ocean",
-    "shadow",
-    "meadow",
-    "engine",
-    "market",
-    "castle",
-    "feather",
-    "island",
-    "mirror",
-    "window",
-]
-_TOKENS_PER_WORD = 1.3
-_SHORT_PREFILL_TOKENS, _LONG_PREFILL_TOKENS = 100, 1000
+LATE_NEW_TOKENS = 8
+"""Of the samples that only show when a first token comes."""
+_SHORT_TOKENS, _LONG_TOKENS = 64, 1024
 _TEMPERATURE = 0.8
+_IDLE_S = 2.0
 
 
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """Of several rounds."""
-
-    median: float
-    low: float
-    high: float
+def prefill_lengths(max_context_tokens: int | None) -> tuple[int, int]:
+    """Tokens of the two prompts that the prefill rate is had from."""
+    room = _LONG_TOKENS if max_context_tokens is None else max_context_tokens // 2
+    return min(_SHORT_TOKENS, room), min(_LONG_TOKENS, room)
 
 
-class WaveFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Waves of one width."""
-
-    width: int
-    tokens_per_s: Spread
-    """All tokens of a wave over its whole time, prefill included."""
-    first_token_s: Spread
-    """Of the first sample, from the draw on."""
-    token_s: Spread | None
-    """Between two tokens of one sample (TPOT); None when they had one token."""
-    mean_tokens: float
-    """Of a sample."""
-    j_per_token: float | None
-
-
-class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was measured; what the machine does not tell is None."""
-
-    deployment: str
-    load_s: float
-    prompt_tokens: int
-    new_tokens: int
-    rounds: int
-    seed: int
-    waves: tuple[WaveFigures, ...]
-    late_first_token_s: Spread | None
-    """Of a sample drawn when its prompt had been computed."""
-    prefill_tokens_per_s: float | None
-    memory_bytes: int | None
-    """Resident, of this process and its engines, after the widest wave."""
-    idle_w: float | None
-    energy_source: str | None
-    energy_reason: str | None
-    """Why no energy was measured."""
-
-
-class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is run."""
-
-    waves: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    prompt_tokens: int = 200
-    """About; the model's tokeniser decides."""
-    new_tokens: int = 128
-    """Most of a sample; it may end earlier by itself."""
-    rounds: int = 3
-    seed: int = 0
-
-
-class _Wave(msgspec.Struct, frozen=True, kw_only=True):
-    samples: list[Sample]
-    took_s: float
-    joules: float | None
-
-    @property
-    def tokens(self) -> int:
-        return sum(sample.usage.output_tokens for sample in self.samples)
-
-    @property
-    def first_token_s(self) -> float:
-        return self.samples[0].timing.first_token_s or self.took_s
-
-
-async def measure(
-    client: AsyncClient,
-    deployment: str,
-    settings: BenchSettings,
-    *,
-    clock: Clock,
-    meter: EnergyMeter,
-    tell: Callable[[str], None],
-    done: Callable[[WaveFigures], None],
-) -> BenchReport:
-    """Measure a deployment.
+class Bench:
+    """One deployment under measurement.
 
     Args:
-        client: Whose deployment it is; its model is loaded first.
-        deployment: Its id.
+        client: Whose deployment it is; nothing of it has been used yet.
+        spec: The deployment.
         settings: What is run.
         clock: The client's.
         meter: Of energy.
         tell: Told what is being measured.
-        done: Given each width's figures as soon as they are there.
-
-    Raises:
-        BackendError: A sample failed, or the model could not be loaded.
+        fetched: Whether the client had to fetch or convert weights.
     """
-    run = _Bench(client, deployment, settings, clock, meter)
-    tell("load the model")
-    started = clock.now()
-    await client.warm(deployment)
-    load_s = clock.now() - started
-    idle_w = await run.idle_watts()
-    await run.wave(min(settings.waves))
-    waves: list[WaveFigures] = []
-    for width in settings.waves:
-        tell(f"waves of {width}")
-        waves.append(await run.figures(width))
-        done(waves[-1])
-    memory_bytes = process_tree_bytes()
-    tell("late draws and prefill")
-    return BenchReport(
-        deployment=deployment,
-        load_s=load_s,
-        prompt_tokens=run.prompt_tokens,
-        new_tokens=settings.new_tokens,
-        rounds=settings.rounds,
-        seed=settings.seed,
-        waves=tuple(waves),
-        late_first_token_s=await run.late_draws(),
-        prefill_tokens_per_s=await run.prefill_tokens_per_s(),
-        memory_bytes=memory_bytes,
-        idle_w=idle_w,
-        energy_source=None if meter.reason else meter.source,
-        energy_reason=meter.reason,
-    )
-
-
-class _Bench:
-    """One deployment under measurement."""
 
     def __init__(
         self,
         client: AsyncClient,
-        deployment: str,
+        spec: DeploymentSpec,
         settings: BenchSettings,
+        *,
         clock: Clock,
         meter: EnergyMeter,
+        tell: Callable[[str], None] = lambda _what: None,
+        fetched: Callable[[], bool] = lambda: False,
     ) -> None:
         self._client = client
-        self._deployment = deployment
+        self._spec = spec
         self._settings = settings
         self._clock = clock
         self._meter = meter
+        self._tell = tell
+        self._fetched = fetched
         self._random = random.Random(settings.seed)  # noqa: S311 - words, not secrets
-        self.prompt_tokens = 0
-        """Of the last wave's prompt."""
+        self._prompts = PromptMaker(self._random)
+        self._prompt_tokens: list[int] = []
+        self._load_s: float | None = None
+        self._idle_w: float | None = None
+        self._waves: list[WaveFigures] = []
+        self._late: list[float] = []
+        self._short_first: list[float] = []
+        self._prefill_rates: list[float] = []
+        self._warnings: list[str] = []
 
-    async def idle_watts(self) -> float | None:
-        """Over one second in which nothing is asked for."""
-        before = self._meter.joules()
-        started = self._clock.now()
-        if before is None:
-            return None
-        await self._clock.sleep(1.0)
-        after = self._meter.joules()
-        return None if after is None else (after - before) / (self._clock.now() - started)
+    async def run(self) -> None:
+        """Measure everything; what was measured before an error or a cancel stays in ``report``.
 
-    async def figures(self, width: int) -> WaveFigures:
-        waves = [await self.wave(width) for _ in range(self._settings.rounds)]
-        tokens = sum(wave.tokens for wave in waves)
-        joules = [wave.joules for wave in waves if wave.joules is not None]
-        return WaveFigures(
-            width=width,
-            tokens_per_s=_spread([wave.tokens / wave.took_s for wave in waves]),
-            first_token_s=_spread([wave.first_token_s for wave in waves]),
-            token_s=_token_s(waves),
-            mean_tokens=tokens / (width * len(waves)),
-            j_per_token=sum(joules) / tokens if len(joules) == len(waves) else None,
+        Raises:
+            BackendError: A sample failed, or the model could not be loaded.
+            UsageError: The deployment cannot do what the settings ask for.
+        """
+        await self._load()
+        await self._measure_idle_power()
+        await self._warm_up()
+        for width in self._settings.waves:
+            self._tell(f"waves of {width}")
+            await self._measure_waves(width)
+        self._tell("late draws")
+        for _ in range(self._settings.rounds):
+            await self._measure_late_draw()
+        self._tell("prefill")
+        for _ in range(self._settings.rounds):
+            await self._measure_prefill()
+
+    @property
+    def report(self) -> BenchReport:
+        """What has been measured so far."""
+        counted = [tokens for tokens in self._prompt_tokens if tokens]
+        return BenchReport(
+            deployment=self._spec.id,
+            prompt_tokens=statistics.median_low(counted) if counted else None,
+            new_tokens=self._settings.new_tokens,
+            rounds=self._settings.rounds,
+            seed=self._settings.seed,
+            load_s=self._load_s,
+            waves=tuple(self._waves),
+            late_first_token_s=Spread.of(self._late),
+            short_prompt_first_token_s=Spread.of(self._short_first),
+            prefill_tokens_per_s=Spread.of(self._prefill_rates),
+            idle_w=self._idle_w,
+            energy_source=self._meter.source,
+            energy_reason=self._meter.reason,
+            warnings=tuple(self._warnings),
         )
 
-    async def wave(self, width: int) -> _Wave:
-        prompt = self._prompt(self._settings.prompt_tokens)
+    async def _load(self) -> None:
+        self._tell("load the model")
+        started = self._clock.now()
+        await self._client.warm(self._spec.id)
+        if self._fetched():
+            self._warnings.append(
+                "the time to load is unknown, as the weights were fetched or converted first"
+            )
+        else:
+            self._load_s = self._clock.now() - started
+
+    async def _measure_idle_power(self) -> None:
+        before, started = self._meter.joules(), self._clock.now()
+        if before is None:
+            return
+        self._tell("idle power")
+        await self._clock.sleep(_IDLE_S)
+        after = self._meter.joules()
+        if after is not None:
+            self._idle_w = (after - before) / (self._clock.now() - started)
+
+    async def _warm_up(self) -> None:
+        """Whatever happens at a first time only happens here, and the prompts' lengths are learnt."""
+        self._tell("warm up")
+        counted: list[tuple[int, int]] = []
+        for tokens in prefill_lengths(self._spec.max_context_tokens):
+            prompt = self._prompts.make(tokens)
+            counted.append((prompt.words, (await self._run(prompt, 1, 1)).prompt_tokens))
+        self._prompts.learn(*counted)
+        await self._wave(self._settings.waves[0])
+
+    async def _measure_waves(self, width: int) -> None:
+        waves = [await self._wave(width) for _ in range(self._settings.rounds)]
+        self._prompt_tokens += [wave.prompt_tokens for wave in waves]
+        figures = wave_figures(width, waves, self._idle_w)
+        self._waves.append(figures)
+        if figures.at_once is not None and figures.at_once < width:
+            self._warnings.append(self._narrower(figures.at_once, width))
+
+    def _narrower(self, at_once: int, width: int) -> str:
+        limit = self._spec.deployment.placement.max_sequences
+        stated = "" if limit is None else f" (placement.max_sequences is {limit})"
+        return f"of {width} samples at most {at_once} ran at once{stated}"
+
+    async def _measure_late_draw(self) -> None:
+        """The first-token time of a sample whose prompt has been computed."""
+        prompt = self._prompts.make(self._settings.prompt_tokens)
+        async with self._client.open(
+            prompt.text, deployment=self._spec.id, sampling=self._sampling(LATE_NEW_TOKENS)
+        ) as generation:
+            generation.draw()
+            await _samples(generation)
+            generation.draw()
+            (late,) = await _samples(generation)
+        if late.timing.first_token_s is not None:
+            self._late.append(late.timing.first_token_s)
+
+    async def _measure_prefill(self) -> None:
+        lengths = prefill_lengths(self._spec.max_context_tokens)
+        short, long = [await self._run(self._prompts.make(tokens), 1, 1) for tokens in lengths]
+        if short.first_token_s is not None:
+            self._short_first.append(short.first_token_s)
+        tokens = long.prompt_tokens - short.prompt_tokens
+        seconds = long.took_s - short.took_s
+        if tokens > 0 and seconds > 0:
+            self._prefill_rates.append(tokens / seconds)
+
+    async def _wave(self, width: int) -> Wave:
+        prompt = self._prompts.make(self._settings.prompt_tokens)
         return await self._run(prompt, width, self._settings.new_tokens)
 
-    async def late_draws(self) -> Spread | None:
-        """First-token times of samples drawn from a prompt that has been computed."""
-        times: list[float] = []
-        for _ in range(self._settings.rounds):
-            async with self._client.open(
-                self._prompt(self._settings.prompt_tokens),
-                deployment=self._deployment,
-                sampling=self._sampling(8),
-            ) as generation:
-                generation.draw()
-                await _samples(generation)
-                generation.draw()
-                (late,) = await _samples(generation)
-            if late.timing.first_token_s is not None:
-                times.append(late.timing.first_token_s)
-        return _spread(times) if times else None
-
-    async def prefill_tokens_per_s(self) -> float | None:
-        """From two prompts of different length, so that what they have in common cancels out."""
-        rates: list[float] = []
-        for _ in range(self._settings.rounds):
-            sizes: list[tuple[int, float]] = []
-            for wanted in (_SHORT_PREFILL_TOKENS, _LONG_PREFILL_TOKENS):
-                wave = await self._run(self._prompt(wanted), 1, 1)
-                sizes.append((self.prompt_tokens, wave.took_s))
-            (short, short_s), (long, long_s) = sizes
-            if long > short and long_s > short_s:
-                rates.append((long - short) / (long_s - short_s))
-        return statistics.median(rates) if rates else None
-
-    async def _run(self, prompt: str, width: int, new_tokens: int) -> _Wave:
+    async def _run(self, prompt: MadePrompt, width: int, new_tokens: int) -> Wave:
         async with self._client.open(
-            prompt, deployment=self._deployment, sampling=self._sampling(new_tokens)
+            prompt.text, deployment=self._spec.id, sampling=self._sampling(new_tokens)
         ) as generation:
             before, started = self._meter.joules(), self._clock.now()
             generation.draw(width)
             samples = await _samples(generation)
             took_s, after = self._clock.now() - started, self._meter.joules()
-        self.prompt_tokens = sum(sample.usage.input_tokens for sample in samples)
+            # Within the scope, before the caches of its samples are given back.
+            memory_bytes = process_tree_bytes()
         joules = None if before is None or after is None else after - before
-        return _Wave(samples=samples, took_s=max(took_s, 1e-9), joules=joules)
-
-    def _prompt(self, tokens: int) -> str:
-        """A new one each time, different from its first words on, so that no cache knows it."""
-        words = self._random.choices(_WORDS, k=max(4, int(tokens / _TOKENS_PER_WORD) - 20))
-        return f"{' '.join(words)}. Write a very long story in which all of these words occur."
+        return Wave(samples=samples, took_s=took_s, joules=joules, memory_bytes=memory_bytes)
 
     def _sampling(self, new_tokens: int) -> SamplingParams:
         seed = self._random.randrange(2**31)
         return SamplingParams(temperature=_TEMPERATURE, max_tokens=new_tokens, seed=seed)
 
 
-async def _samples(generation: Generation) -> list[Sample]:
+async def _samples(generation: Generation) -> tuple[Sample, ...]:
     """All that are running, by index.
 
     Raises:
@@ -284,18 +216,4 @@ async def _samples(generation: Generation) -> list[Sample]:
             raise error
         if isinstance(event, Sample):
             samples.append(event)
-    return sorted(samples, key=lambda sample: sample.index)
-
-
-def _token_s(waves: Sequence[_Wave]) -> Spread | None:
-    times = [
-        (sample.timing.total_s - sample.timing.first_token_s) / (sample.usage.output_tokens - 1)
-        for wave in waves
-        for sample in wave.samples
-        if sample.timing.first_token_s is not None and sample.usage.output_tokens > 1
-    ]
-    return _spread(times) if times else None
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(median=statistics.median(values), low=min(values), high=max(values))
+    return tuple(sorted(samples, key=lambda sample: sample.index))

@@ -1,107 +1,84 @@
-"""Keeps a report: as JSON, as an override for a configuration, and as a picture."""
+"""Keeps a report: as JSON, and as a configuration whose speeds are the measured ones."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from tt_compute.bench.measure import BenchReport
-from tt_compute.errors import BackendUnavailable
+from tt_compute.bench.report import BenchReport
 
-__all__ = ["check_plotting", "override_text", "plot", "save"]
+__all__ = ["file_name", "overlay_text", "save"]
+
+_HEAD = """\
+# Measured by `ttc bench`. A configuration as it stands (--config); its entry replaces the one of the same
+# deployment in ttc.yaml, or its `speed` goes into a deployment that ttc.yaml states in full.
+version: 1
+deployments:
+"""
 
 
 def save(report: BenchReport, folder: Path, *, as_of: str) -> list[Path]:
-    """Write the report as JSON and as YAML to paste, and as a picture where matplotlib is installed.
+    """Write the report as JSON and as YAML and return where; files of the same deployment are replaced.
 
     Args:
         report: What was measured.
-        folder: Made if need be.
+        folder: An existing one.
         as_of: ISO date of the measurement.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", report.deployment)
+    name = file_name(report)
     written = [folder / f"{name}.json", folder / f"{name}.yaml"]
     document = json.dumps(msgspec.to_builtins(report), indent=2, allow_nan=False)
     written[0].write_text(f"{document}\n", encoding="utf-8")
-    written[1].write_text(override_text(report, as_of), encoding="utf-8")
-    if find_spec("matplotlib") is not None:
-        written.append(folder / f"{name}.png")
-        plot(report, written[-1])
+    written[1].write_text(overlay_text(report, as_of), encoding="utf-8")
     return written
 
 
-def override_text(report: BenchReport, as_of: str) -> str:
-    """An entry for ``deployments:`` of a ``ttc.yaml`` that states the measured speed."""
+def file_name(report: BenchReport) -> str:
+    """The deployment's id as a name that every system takes, without a suffix."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", report.deployment)
 
+
+def overlay_text(report: BenchReport, as_of: str) -> str:
+    """A ``ttc.yaml`` with one entry, which states the measured speed and nothing else.
+
+    TTFT is that of the short prompt: what a longer one takes on top is in the prefill rate. No p95 is
+    stated, since a few rounds do not tell it.
+    """
+    speed = [f"        {line}" for line in _speed(report, as_of)]
+    lines = [
+        f"  - id: {json.dumps(report.deployment)}",
+        "    override:",
+        "      speed:" if speed else "      speed: {}",
+        *speed,
+    ]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _speed(report: BenchReport, as_of: str) -> Iterator[str]:
     def fact(value: float) -> str:
         return f"{{value: {value:.4g}, source: ttc bench, as_of: {as_of}, status: measured}}"
 
-    lines = [
-        "# Measured by `ttc bench`; to be used as an entry of `deployments:` in ttc.yaml.",
-        f"- id: {report.deployment}",
-        "  override:",
-        "    speed:",
-        f"      load_s: {fact(report.load_s)}",
-    ]
-    if report.prefill_tokens_per_s is not None:
-        lines.append(f"      prefill_tokens_per_s: {fact(report.prefill_tokens_per_s)}")
-    alone = [wave for wave in report.waves if wave.width == 1 and wave.token_s is not None]
-    for wave in alone:
-        assert wave.token_s is not None
-        first = wave.first_token_s
-        lines.append(f"      decode_tokens_per_s: {fact(1 / wave.token_s.median)}")
-        both = f"{{p50: {first.median:.4g}, p95: {first.high:.4g}}}"
-        lines.append(
-            f"      ttft_s: {{value: {both}, source: ttc bench, as_of: {as_of}, status: measured}}"
-        )
-    lines.append("      decode_tokens_per_s_by_wave:")
-    lines += [f"        '{wave.width}': {fact(wave.tokens_per_s.median)}" for wave in report.waves]
-    return "\n".join(lines) + "\n"
-
-
-def check_plotting() -> None:
-    """Say what is missing before anything is measured.
-
-    Raises:
-        BackendUnavailable: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise BackendUnavailable(
-            "a plot needs matplotlib, which is not installed", hint='pip install "tt-compute[plot]"'
-        )
-
-
-def plot(report: BenchReport, path: Path) -> None:
-    """Draw tokens/s and, where it was measured, J/token against the width of the wave."""
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    widths = [wave.width for wave in report.waves]
-    speeds = [wave.tokens_per_s for wave in report.waves]
-    medians = [speed.median for speed in speeds]
-    spread = [
-        [speed.median - speed.low for speed in speeds],
-        [speed.high - speed.median for speed in speeds],
-    ]
-    axes.errorbar(widths, medians, yerr=spread, marker="o", capsize=3, label="tokens/s")
-    axes.set(xlabel="samples at once", ylabel="tokens/s", title=report.deployment, ylim=(0, None))
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(widths, [str(width) for width in widths])
-    energies = [wave.j_per_token for wave in report.waves]
-    if None not in energies:
-        right = axes.twinx()
-        right.plot(widths, energies, marker="s", color="tab:red")
-        right.set_ylabel("J/token", color="tab:red")
-        right.set_ylim(0, None)
-    axes.grid(visible=True, alpha=0.3)
-    figure.savefig(path, dpi=120)
+    alone = report.wave(1)
+    spreads = {
+        "ttft_s": report.short_prompt_first_token_s,
+        "prefill_tokens_per_s": report.prefill_tokens_per_s,
+        "decode_tokens_per_s": None if alone is None else alone.decode_tokens_per_s,
+    }
+    yield from (f"{name}: {fact(known.median)}" for name, known in spreads.items() if known)
+    if report.load_s is not None:
+        yield f"load_s: {fact(report.load_s)}"
+    # A wave that did not run at its width says nothing of that width.
+    rates = {
+        wave.width: wave.decode_tokens_per_s for wave in report.waves if wave.at_once == wave.width
+    }
+    known_rates = {width: rate.median for width, rate in rates.items() if rate is not None}
+    if known_rates:
+        yield "decode_tokens_per_s_by_wave:"
+        yield from (f"  '{width}': {fact(rate)}" for width, rate in known_rates.items())

@@ -1,68 +1,109 @@
-"""``ttc bench``: what a deployment does with waves of samples."""
+"""``ttc bench``: what deployments do with waves of samples."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import click
-from rich.text import Text
 
-from tt_compute.bench.machine import EnergyMeter
-from tt_compute.bench.measure import BenchReport, BenchSettings, Spread, WaveFigures, measure
-from tt_compute.bench.save import check_plotting, plot, save
-from tt_compute.cli.shared import Output, command, example, printable
-from tt_compute.cli.table import columns
+from tt_compute.bench.demand import cost_usd, demand
+from tt_compute.bench.energy import EnergyMeter
+from tt_compute.bench.measure import Bench
+from tt_compute.bench.plot import check_plotting, plot
+from tt_compute.bench.report import BenchReport, BenchSettings
+from tt_compute.bench.save import save
+from tt_compute.cli.bench_view import report_view
+from tt_compute.cli.codes import BAD_USAGE
+from tt_compute.cli.screen import Screen
+from tt_compute.cli.shared import (
+    Output,
+    command,
+    error_document,
+    example,
+    interruption,
+    printable,
+)
 from tt_compute.client import AsyncClient
 from tt_compute.clock import SystemClock
 from tt_compute.config import Config
-from tt_compute.errors import ConfigError, UsageError
+from tt_compute.errors import BackendUnavailable, TTComputeError, UsageError
+from tt_compute.paths import config_dir
 from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.registry import Registry, parse_options
 
 __all__ = ["bench"]
 
 _WIDEST = 256
-_HEADER = ("samples", "tokens/s", "low-high", "first token", "per token", "mean length", "J/token")
+_FOLDER = "bench"
+_BESIDE_THE_CONFIG = ""
+"""What ``--save`` without a folder gives."""
+_CHECK = "check"
+"""The one phase of the model store in which nothing is fetched or made."""
 
 
-class _Waves(click.ParamType[tuple[int, ...]]):
-    name = "widths"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return tuple(int(str(width)) for width in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - click gives back what was converted
-        try:
-            widths = sorted({int(part) for part in str(value).split(",")})
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 1,4,16", param, ctx)
-        if not 1 <= widths[0] <= widths[-1] <= _WIDEST:
-            self.fail(f"widths must be from 1 to {_WIDEST}, got {value}", param, ctx)
-        return tuple(widths)
+def _widths(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no list of numbers such as 1,4,16") from error
+    if not all(1 <= width <= _WIDEST for width in widths):
+        raise click.BadParameter(f"each width must be from 1 to {_WIDEST}, got {text}")
+    if list(widths) != sorted(set(widths)):
+        raise click.BadParameter(f"the widths must rise, each given once, got {text}")
+    return widths
 
 
 @click.command("bench", epilog=example("ttc bench --waves 1,4,16"))
-@click.option("--deployment", help="Id; default: the configuration's only or first one.")
+@click.option("--deployment", help="Id of the only deployment to measure; default: the configured.")
 @click.option(
-    "--waves", type=_Waves(), default="1,2,4,8,16,32", show_default=True, help="Samples at once."
+    "--waves",
+    callback=_widths,
+    default="1,2,4,8,16,32",
+    show_default=True,
+    metavar="WIDTHS",
+    help="How many samples to draw together.",
 )
-@click.option("--prompt-tokens", type=click.IntRange(8, 100_000), default=200, show_default=True)
-@click.option("--new-tokens", type=click.IntRange(2, 100_000), default=128, show_default=True)
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--prompt-tokens",
+    type=click.IntRange(16, 100_000),
+    default=200,
+    show_default=True,
+    help="About how long the prompts are.",
+)
+@click.option(
+    "--new-tokens",
+    type=click.IntRange(2, 100_000),
+    default=128,
+    show_default=True,
+    help="Most tokens of a sample.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="How often each figure is measured.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of prompts and samples.")
 @click.option(
-    "--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG here."
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw tokens/s and J/token into this PNG.",
 )
 @click.option(
     "--save",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Keep JSON, YAML and a PNG in this folder.",
+    is_flag=False,
+    flag_value=_BESIDE_THE_CONFIG,
+    metavar="[FOLDER]",
+    help="Keep JSON and YAML, in FOLDER or beside the configuration.",
 )
-@click.option("--yes", is_flag=True, help="Spend money at a deployment that is not local.")
+@click.option("--yes", is_flag=True, help="Spend money at deployments that are not local.")
 @command
 def bench(
     output: Output,
@@ -74,14 +115,12 @@ def bench(
     rounds: int,
     seed: int,
     picture: Path | None,
-    folder: Path | None,
+    folder: str | None,
     yes: bool,
 ) -> None:
-    """Measure speed, latency, memory and energy of a deployment; writes nothing unless asked to."""
-    if picture is not None:
-        check_plotting()
-    config = Config.load(output.config)
-    spec = config.spec(deployment) if deployment else config.deployments[0]
+    """Measure speed, latency, memory and energy of deployments; writes nothing unless asked to."""
+    config = Config.load(output.config, available=lambda name: Registry().probe(name).available)
+    specs = (config.spec(deployment),) if deployment else config.deployments
     settings = BenchSettings(
         waves=waves,
         prompt_tokens=prompt_tokens,
@@ -89,118 +128,161 @@ def bench(
         rounds=rounds,
         seed=seed,
     )
+    for spec in specs:
+        _check(spec, settings, yes=yes)
+    _check_picture(picture)
+    place = None if folder is None else _made(_place(config, folder))
+    session = _Session(output, config, settings)
+    try:
+        anyio.run(session.run, specs)
+    except (KeyboardInterrupt, TTComputeError) as end:
+        _tell(output, session.reports, end)
+        raise
+    _tell(output, session.reports, None)
+    _keep(output, session.reports, picture, place)
+
+
+class _Session:
+    """Measures one deployment after the other, each with engines of its own."""
+
+    def __init__(self, output: Output, config: Config, settings: BenchSettings) -> None:
+        self._output = output
+        self._config = config
+        self._settings = settings
+        self._benches: list[Bench] = []
+
+    @property
+    def reports(self) -> list[BenchReport]:
+        """What has been measured so far."""
+        return [bench.report for bench in self._benches]
+
+    async def run(self, specs: Sequence[DeploymentSpec]) -> None:
+        with Screen(self._output) as screen:
+            for spec in specs:
+                await self._measure(spec, screen)
+
+    async def _measure(self, spec: DeploymentSpec, screen: Screen) -> None:
+        phases: set[str] = set()
+
+        def download(phase: str, done_bytes: int, total_bytes: int | None) -> None:
+            phases.add(phase)
+            screen.download(phase, done_bytes, total_bytes)
+
+        def tell(what: str) -> None:
+            if self._output.err.is_terminal:
+                self._output.err.print(f"{printable(spec.id)}: {what} ...", markup=False)
+
+        clock = SystemClock()
+        async with AsyncClient(self._config, clock=clock, download_progress=download) as client:
+            bench = Bench(
+                client,
+                spec,
+                self._settings,
+                clock=clock,
+                meter=_meter(spec),
+                tell=tell,
+                fetched=lambda: bool(phases - {_CHECK}),
+            )
+            self._benches.append(bench)
+            await bench.run()
+
+
+def _meter(spec: DeploymentSpec) -> EnergyMeter:
+    if not spec.hardware.local or spec.hardware.device == "mock":
+        return EnergyMeter((), reason="the model does not run on this machine")
+    return EnergyMeter.of_this_machine()
+
+
+def _check(spec: DeploymentSpec, settings: BenchSettings, *, yes: bool) -> None:
+    """Refuse before anything runs what could not be measured, or costs money that nobody agreed to."""
+    registry = Registry()
+    probe = registry.probe(spec.backend)
+    if not probe.available:
+        raise BackendUnavailable(
+            f"{spec.id} cannot run here: {probe.reason}", hint=probe.install or None
+        )
+    parse_options(registry.load(spec.backend), spec)
+    wanted, context = settings.prompt_tokens + settings.new_tokens, spec.max_context_tokens
+    if context is not None and wanted > context:
+        raise UsageError(
+            f"prompts and samples of {wanted} tokens exceed the context of {spec.id}, {context} tokens",
+            hint="lower --prompt-tokens or --new-tokens",
+        )
     if not spec.hardware.local and not yes:
         raise _costs_money(spec, settings)
-    if folder is not None:
-        _make(folder)
-    measured: list[WaveFigures] = []
-    try:
-        report = anyio.run(_measure, output, config, spec, settings, measured)
-    except KeyboardInterrupt:
-        if measured and not output.as_json:
-            output.lay(_table(measured))
-        raise
-    if output.as_json:
-        output.document(report)
-    else:
-        _show(output, report)
-    _keep(output, report, picture, folder)
 
 
-def _make(folder: Path) -> None:
+def _costs_money(spec: DeploymentSpec, settings: BenchSettings) -> UsageError:
+    wanted = demand(spec, settings)
+    cost = cost_usd(spec, wanted)
+    money = "no price by the token is known" if cost is None else f"{cost:.4f} USD"
+    return UsageError(
+        f"{spec.id} is not local: this would draw {wanted.samples} samples, up to"
+        f" {wanted.input_tokens} tokens of input and {wanted.output_tokens} of output; {money}",
+        hint="give --yes to spend that, another --deployment, or fewer --waves and --rounds",
+    )
+
+
+def _check_picture(picture: Path | None) -> None:
+    if picture is None:
+        return
+    check_plotting()
+    if not picture.parent.is_dir():
+        raise UsageError(f"there is no folder {picture.parent} to put the plot into")
+
+
+def _place(config: Config, folder: str) -> Path:
+    if folder != _BESIDE_THE_CONFIG:
+        return Path(folder)
+    beside = config_dir(os.environ) if config.file is None else config.file.parent
+    return beside / _FOLDER
+
+
+def _made(folder: Path) -> Path:
     """Before anything is measured, so that nothing is measured in vain."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot be made: {error.strerror or error}", file=folder) from error
+        raise UsageError(f"{folder} cannot be made: {error.strerror or error}") from error
+    return folder
 
 
-async def _measure(
-    output: Output,
-    config: Config,
-    spec: DeploymentSpec,
-    settings: BenchSettings,
-    measured: list[WaveFigures],
-) -> BenchReport:
-    def tell(what: str) -> None:
-        if output.err.is_terminal:
-            output.err.print(printable(f"{spec.id}: {what} ..."))
-
-    async with AsyncClient(config) as client:
-        return await measure(
-            client,
-            spec.id,
-            settings,
-            clock=SystemClock(),
-            meter=EnergyMeter(),
-            tell=tell,
-            done=measured.append,
-        )
+def _tell(output: Output, reports: Sequence[BenchReport], end: BaseException | None) -> None:
+    """Print what was measured, also where the run ended before its end."""
+    begun = [report for report in reports if report.waves]
+    if output.as_json:
+        usage = isinstance(end, TTComputeError) and end.exit_code == BAD_USAGE
+        if begun or not usage:
+            output.document({"deployments": reports, **_error(end)})
+    else:
+        for place, report in enumerate(begun):
+            if place:
+                output.say("")
+            output.lay(report_view(report))
+    for report in reports:
+        for warning in report.warnings:
+            output.warn(f"{report.deployment}: {warning}")
 
 
-def _costs_money(spec: DeploymentSpec, settings: BenchSettings) -> UsageError:
-    samples = settings.rounds * (sum(settings.waves) + 2) + min(settings.waves)
-    tokens = samples * settings.new_tokens
-    return UsageError(
-        f"{spec.id} is not local: this would draw {samples} samples, up to {tokens} tokens of output",
-        hint="give --yes to spend that, or fewer --waves and --rounds",
-    )
+def _error(end: BaseException | None) -> dict[str, object]:
+    if end is None:
+        return {}
+    return {"error": error_document(end) if isinstance(end, TTComputeError) else interruption()}
 
 
-def _show(output: Output, report: BenchReport) -> None:
-    output.lay(_table(report.waves))
-    facts = {
-        "model load": f"{report.load_s:.2f} s",
-        "prompt": f"{report.prompt_tokens} tokens",
-        "prefill": _unit(report.prefill_tokens_per_s, "tokens/s"),
-        "late draw": "unknown"
-        if report.late_first_token_s is None
-        else f"{_seconds(report.late_first_token_s)} to its first token",
-        "memory": "unknown"
-        if report.memory_bytes is None
-        else f"{report.memory_bytes / 1e6:.0f} MB resident, engines included",
-        "energy": report.energy_reason or f"{report.energy_source}; idle {report.idle_w:.1f} W",
-    }
-    output.say("")
-    output.lay(columns([(name, printable(value)) for name, value in facts.items()]))
-
-
-def _table(waves: Sequence[WaveFigures]) -> Text:
-    rows = [_row(wave) for wave in waves]
-    return columns(rows, header=_HEADER, right=set(range(len(_HEADER))))
-
-
-def _row(wave: WaveFigures) -> tuple[str, ...]:
-    speed = wave.tokens_per_s
-    return (
-        str(wave.width),
-        f"{speed.median:.0f}",
-        f"{speed.low:.0f}-{speed.high:.0f}",
-        _seconds(wave.first_token_s),
-        "unknown" if wave.token_s is None else _seconds(wave.token_s),
-        f"{wave.mean_tokens:.0f}",
-        "unknown" if wave.j_per_token is None else f"{wave.j_per_token:.2f}",
-    )
-
-
-def _seconds(spread: Spread) -> str:
-    return f"{spread.median * 1000:.1f} ms" if spread.median < 1 else f"{spread.median:.2f} s"
-
-
-def _unit(value: float | None, unit: str) -> str:
-    return "unknown" if value is None else f"{value:.0f} {unit}"
-
-
-def _keep(output: Output, report: BenchReport, picture: Path | None, folder: Path | None) -> None:
+def _keep(
+    output: Output, reports: Sequence[BenchReport], picture: Path | None, folder: Path | None
+) -> None:
+    as_of = datetime.now(UTC).date().isoformat()
+    written: list[Path] = []
     try:
         if picture is not None:
-            plot(report, picture)
-            output.err.print(printable(f"wrote {picture}"))
+            plot(reports, picture)
+            written.append(picture)
         if folder is not None:
-            as_of = datetime.now(UTC).date().isoformat()
-            for path in save(report, folder, as_of=as_of):
-                output.err.print(printable(f"wrote {path}"))
+            for report in reports:
+                written += save(report, folder, as_of=as_of)
     except OSError as error:
-        raise ConfigError(
-            f"cannot be written: {error.strerror or error}", file=picture or folder
-        ) from error
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+    for path in written:
+        output.err.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)

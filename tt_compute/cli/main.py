@@ -19,7 +19,7 @@ _COMMANDS = {
     "backends": ("house", "List the backends: available, or why not."),
     "profiles": ("library", "Hardware, models and deployments, as YAML has them."),
     "models": ("library", "Weights of local models: what is here, fetch more."),
-    "bench": ("bench", "Measure speed, latency, memory and energy of a deployment."),
+    "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),
