@@ -49,9 +49,26 @@ _BLOCKS = {
     12: (256, 144),  # Q4_K
     13: (256, 176),  # Q5_K
     14: (256, 210),  # Q6_K
+    16: (256, 66),  # IQ2_XXS
+    17: (256, 74),  # IQ2_XS
+    18: (256, 98),  # IQ3_XXS
+    19: (256, 50),  # IQ1_S
+    20: (32, 18),  # IQ4_NL
+    21: (256, 110),  # IQ3_S
+    22: (256, 82),  # IQ2_S
+    23: (256, 136),  # IQ4_XS
+    24: (1, 1),  # I8
+    25: (1, 2),  # I16
+    26: (1, 4),  # I32
+    27: (1, 8),  # I64
+    28: (1, 8),  # F64
+    29: (256, 56),  # IQ1_M
     30: (1, 2),  # BF16
+    34: (256, 54),  # TQ1_0
+    35: (256, 66),  # TQ2_0
+    39: (32, 17),  # MXFP4
 }
-"""Elements and bytes of one block, by ggml's number of the type."""
+"""Elements and bytes of one block, by ggml's number of the type; types that no file holds are left out."""
 
 
 class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +149,8 @@ class _Reader:
         tensors = tuple(self._tensor() for _ in range(n_tensors))
         start = self._data_start(metadata.get("general.alignment", _DEFAULT_ALIGNMENT))
         placed = tuple(self._placed(tensor, start) for tensor in tensors)
+        if len(metadata) != n_keys or len({tensor.name for tensor in tensors}) != n_tensors:
+            raise self._error("a key or a tensor stands twice in its header")
         return GgufHeader(path=str(self._path), metadata=metadata, tensors=placed)
 
     def _pair(self) -> tuple[str, GgufValue]:

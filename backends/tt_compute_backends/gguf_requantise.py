@@ -18,6 +18,7 @@ import gguf
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.gguf import read_gguf_header
+from tt_compute_backends.llama.gguf_writer import write_gguf
 
 __all__ = ["FILE", "main", "read_as_they_are", "requantise"]
 
@@ -43,10 +44,17 @@ def read_as_they_are(path: Path) -> bool:
 def requantise(source: Path, target: Path) -> None:
     """Write ``target``, a file, with all matrices in Q8_0 and everything else as it is in ``source``.
 
+    Args:
+        source: A GGUF file, or a Hugging Face folder of the Llama family.
+        target: Written over.
+
     Raises:
         ModelLoadError: The source is not a whole GGUF file, or holds a type that cannot be read.
         OSError: The target cannot be written.
     """
+    if source.is_dir():
+        write_gguf(source, target)
+        return
     read_gguf_header(source)
     reader = _library.GGUFReader(source)
     architecture: str = reader.fields["general.architecture"].contents()

@@ -84,12 +84,13 @@ class OpenVinoBackend(LocalBackend):
         return min(1 if self._options.reproducible else wanted, self._options.batched_tokens)
 
     async def locate(self) -> Path:
-        """The deployment's file, or its copy in Q8_0 where OpenVINO would misread it."""
+        """The deployment's file, or its copy in Q8_0 where OpenVINO misreads it or cannot read it."""
         path = await self._env.models.locate(self._spec, "gguf")
-        if not self._options.requantise or path.suffix != ".gguf":
-            return path
-        if await anyio.to_thread.run_sync(_is_read_exactly, path):
-            return path
+        if not path.is_dir():
+            if not self._options.requantise:
+                return path
+            if await anyio.to_thread.run_sync(_is_read_exactly, path):
+                return path
         return await self._env.models.convert(path, REQUANTISER) / "model.gguf"
 
     def device(self, placed: str | None) -> str:

@@ -100,6 +100,42 @@ def test_llama3_slows_long_waves_and_keeps_short_ones() -> None:
             assert 1 < factor < 8
 
 
+def test_a_folder_written_as_a_gguf_file_is_the_same_model(
+    tiny: Any, tiny_model: Any, tmp_path: Path
+) -> None:
+    """Matrices to within half a step of Q8_0, of which there are 254 in a block's range; all else exactly."""
+    from tt_compute_backends.gguf_requantise import requantise
+    from tt_compute_backends.text.model import open_text
+
+    folder = tiny.write_folder(tiny_model, tmp_path / "m")
+    requantise(folder, tmp_path / "m.gguf")
+    found = open_weights(tmp_path / "m.gguf")
+    assert found.spec.rope_factors == pytest.approx(tiny_model.spec.rope_factors)
+    for field in tiny_model.layer(1).__slots__:
+        expected, value = getattr(tiny_model.layer(1), field), getattr(found.layer(1), field)
+        if expected is None:
+            assert value is None
+        elif expected.ndim == 1:
+            np.testing.assert_array_equal(value, expected, err_msg=field)
+        else:
+            step = np.abs(expected).max() / 127
+            np.testing.assert_allclose(value, expected, atol=0.51 * step, err_msg=field)
+    mine, theirs = open_text(tmp_path / "m.gguf"), open_text(folder)
+    assert mine.encode("Größe <|end|>") == theirs.encode("Größe <|end|>")
+    assert mine.end_tokens == theirs.end_tokens
+
+
+def test_a_tokenizer_without_a_name_in_gguf_is_refused(tiny: Any, tmp_path: Path) -> None:
+    from tt_compute_backends.gguf_requantise import requantise
+
+    folder = tiny.write_folder(tiny.TinyModel(), tmp_path / "m")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["pre_tokenizer"] = {"type": "Whitespace"}
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(ModelLoadError, match="no counterpart"):
+        requantise(folder, tmp_path / "m.gguf")
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 

@@ -166,8 +166,8 @@ def tokenizer() -> Any:
     return made
 
 
-def write_folder(model: TinyModel, folder: Path, dtype: Any = np.float32) -> Path:
-    """As Hugging Face folders are."""
+def write_folder(model: Any, folder: Path, dtype: Any = np.float32, text: Any = None) -> Path:
+    """As Hugging Face folders are; ``text`` is another model's than that of the tiny ones."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = model.spec
     config: dict[str, Any] = {
@@ -183,14 +183,17 @@ def write_folder(model: TinyModel, folder: Path, dtype: Any = np.float32) -> Pat
         "rms_norm_eps": spec.norm_epsilon,
         "rope_theta": spec.rope_theta,
         "tie_word_embeddings": spec.tied,
-        "eos_token_id": 256,
+        "eos_token_id": 256 if text is None else sorted(text.end_tokens),
     }
     if spec.rope_factors:
         config["rope_scaling"] = {"rope_type": "linear", "factor": spec.rope_factors[0]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "tokenizer.json").write_text(tokenizer().to_str(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(
+        tokenizer().to_str() if text is None else text.tokenizer_json, encoding="utf-8"
+    )
+    template = TEMPLATE if text is None else text.chat_template
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"chat_template": TEMPLATE, "eos_token": "<|end|>"}), encoding="utf-8"
+        json.dumps({"chat_template": template, "eos_token": "<|end|>"}), encoding="utf-8"
     )
     tensors = {name: values.astype(dtype) for name, values in _folder_tensors(model).items()}
     library: Any = importlib.import_module("safetensors.numpy")
@@ -198,7 +201,7 @@ def write_folder(model: TinyModel, folder: Path, dtype: Any = np.float32) -> Pat
     return folder
 
 
-def _folder_tensors(model: TinyModel) -> dict[str, F32]:
+def _folder_tensors(model: Any) -> dict[str, F32]:
     tensors = {
         "model.embed_tokens.weight": model.embedding(),
         "model.norm.weight": model.final_norm(),

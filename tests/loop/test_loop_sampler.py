@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tt_compute.errors import ServerError
 from tt_compute_backends.engine.runtime import RowParams
 from tt_compute_backends.loop.forward import F32
 from tt_compute_backends.loop.sampler import Sampler, nucleus
@@ -128,6 +129,17 @@ def test_self_certainty_is_the_divergence_from_guessing() -> None:
     expected = sum(0.2 * np.log(0.2 / p) for p in probabilities)
     drawn = sampler(logprobs=1).draw(LOGITS.copy(), None)
     assert drawn.certainty == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_an_error_not_a_token(
+    broken: float, temperature: float
+) -> None:
+    logits = LOGITS.copy()
+    logits[2] = broken
+    with pytest.raises(ServerError, match="not numbers"):
+        sampler(temperature=temperature).draw(logits, None)
 
 
 def test_an_undecided_model_has_no_certainty() -> None:

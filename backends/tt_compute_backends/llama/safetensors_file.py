@@ -18,7 +18,7 @@ from tt_compute_backends.llama.spec import F32
 
 __all__ = ["SafetensorsFile"]
 
-_DTYPES: Final[dict[str, Any]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_DTYPES: Final[dict[str, Any]] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -28,7 +28,10 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class SafetensorsFile:
-    """One file, mapped until the object is dropped.
+    """One file, mapped while a tensor is read.
+
+    Attributes:
+        shapes: By name of the tensor.
 
     Raises:
         ModelLoadError: Missing, damaged or cut short.
@@ -42,27 +45,21 @@ class SafetensorsFile:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 table = msgspec.json.decode(file.read(length), type=dict[str, Any])
-        except (OSError, SafetensorError, msgspec.DecodeError) as error:
+            table.pop("__metadata__", None)
+            self._entries = msgspec.convert(table, dict[str, _Entry])
+        except (OSError, SafetensorError, msgspec.DecodeError, RecursionError) as error:
             raise ModelLoadError(
                 f"{path} is not a whole safetensors file: {error}", hint="fetch it again"
             ) from error
-        table.pop("__metadata__", None)
         self._start = 8 + length
-        self._entries = {name: msgspec.convert(entry, _Entry) for name, entry in table.items()}
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(self._entries)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._entries[name].shape
-
-    def readable(self, name: str) -> bool:
-        """Whether its type is one that ``read`` knows."""
-        return self._entries[name].dtype in _DTYPES
+        self.shapes = {name: entry.shape for name, entry in self._entries.items()}
 
     def dtype(self, name: str) -> str:
         return self._entries[name].dtype
+
+    def readable(self, name: str) -> bool:
+        """Whether its type is one that ``read`` knows."""
+        return self.dtype(name) in _DTYPES
 
     def read(self, name: str) -> F32:
         """All of a tensor."""

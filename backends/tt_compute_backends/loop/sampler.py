@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from tt_compute.errors import ServerError
 from tt_compute.types import TokenLogprob
 from tt_compute_backends.engine.runtime import RowParams
 from tt_compute_backends.loop.forward import F32
@@ -81,9 +82,15 @@ class Sampler:
 
     def _choose(self, logits: F32) -> int:
         params = self._params
+        highest = logits.max()
+        if not np.isfinite(highest):
+            raise ServerError(
+                "the model's logits are not numbers",
+                hint="its weights may be damaged, or overflow: try options.dtype fp32 or bf16",
+            )
         if params.temperature < _GREEDY_BELOW:
             return int(logits.argmax())
-        weights = np.exp((logits - logits.max()) * np.float32(1 / params.temperature))
+        weights = np.exp((logits - highest) * np.float32(1 / params.temperature))
         tokens = nucleus(weights, params.top_p, params.top_k)
         if tokens is None:
             return _pick(weights, self._uniform())

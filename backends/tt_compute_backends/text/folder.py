@@ -56,7 +56,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document: object = msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise ModelLoadError(f"{path} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ModelLoadError(f"{path} does not hold a JSON object")

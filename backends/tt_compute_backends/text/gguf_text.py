@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import msgspec
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.gguf import GgufHeader
 from tt_compute_backends.text.folder import FolderText
 
-__all__ = ["read_gguf_text"]
+__all__ = ["read_gguf_text", "splitter_name"]
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 """GGUF's types of tokens."""
@@ -55,6 +56,29 @@ _COMPOSED: Final = frozenset({"qwen2"})
 """Those that bring text into Unicode's composed form first."""
 _WHOLE_WORDS: Final = frozenset({"llama-bpe"})
 """Those that take a word which is a token as it is, without merging."""
+
+
+def splitter_name(document: Any) -> str | None:
+    """GGUF's name of the way in which a ``tokenizer.json`` splits text; None = it has none that we know."""
+    for name, make in _SPLITTERS.items():
+        probe = Tokenizer(models.BPE())
+        probe.pre_tokenizer = make()
+        ours: Any = msgspec.json.decode(probe.to_str())["pre_tokenizer"]
+        if _rules(ours) == _rules(document.get("pre_tokenizer")):
+            return name
+    return None
+
+
+def _rules(node: Any) -> list[tuple[object, ...]]:
+    """What a pre-tokeniser does, without the settings that only move offsets."""
+    if not isinstance(node, dict):
+        return []
+    kind = cast("dict[str, Any]", node)
+    if kind.get("type") == "Sequence":
+        return [rule for part in kind["pretokenizers"] for rule in _rules(part)]
+    said = ("type", "use_regex", "add_prefix_space", "individual_digits", "behavior", "invert")
+    pattern = cast("dict[str, Any]", kind.get("pattern") or {}).get("Regex")
+    return [(*(kind.get(key) for key in said), pattern)]
 
 
 def read_gguf_text(header: GgufHeader) -> FolderText:
