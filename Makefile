@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-Q ?= What is the capital of Canada? Answer with the name of the city only.
+Q ?= What is 3 times 8?
 
 # value, not expansion: a dollar sign in the question is the user's.
 export TTC_QUESTION := $(value Q)
