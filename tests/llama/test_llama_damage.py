@@ -138,7 +138,9 @@ def test_bytes_of_a_folder_may_be_anything(
 VALUES: st.SearchStrategy[object] = st.sampled_from(
     [0, 1, 2, 3, 16, -1, 0.5, 1e-320, 1e300, 2**31, 10**13, None, True, "x", [], [2], {}]
 )
-SCALES: st.SearchStrategy[object] = st.sampled_from([1, 2, 4, 8.0, 64, 0, -1, 1e-320, 1e300, None, "x"])
+SCALES: st.SearchStrategy[object] = st.sampled_from(
+    [1, 2, 4, 8.0, 64, 0, -1, 1e-320, 1e300, None, "x"]
+)
 KEYS = (
     *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"),
     *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"),
