@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,8 @@ class ConversionCache:
         digest = sha256_of(path, stat.st_size, self.progress, check)
         memo.parent.mkdir(parents=True, exist_ok=True)
         known = _Known(digest, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        scratch = memo.with_name(f"{memo.name}.{os.getpid()}")
+        # Several threads may come here at once, for one file too.
+        scratch = memo.with_name(f"{memo.name}.{os.getpid()}.{threading.get_ident()}")
         scratch.write_bytes(msgspec.json.encode(known))
         scratch.replace(memo)
         return digest
