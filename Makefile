@@ -9,13 +9,17 @@ Q ?= What is 3 times 8?
 # value, not expansion: a dollar sign in the question is the user's.
 export TTC_QUESTION := $(value Q)
 
-.PHONY: run test check format wheel clean
+.PHONY: run test test-cuda check format wheel clean
 
 run: $(VENV)/.embedded
 	@$(BIN)/ttc solve "$$TTC_QUESTION"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Where a GPU is: needs a torch build with CUDA in the environment (pip install torch), or onnxruntime-gpu.
+test-cuda: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cuda
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

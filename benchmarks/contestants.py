@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 import tt_compute as tt
+from llama_cpp_peer import LlamaCpp
 from throughput import Bare
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.types import Sample
@@ -151,6 +152,13 @@ def transformers_generate(threads: int) -> Run:
     return run
 
 
+def llama_cpp(threads: int) -> Run:
+    """One batch of N sequences over one prefill, on the 8-bit file that OpenVINO runs; built for this CPU."""
+    temperature, top_p, seed = TEMPERATURE, TOP_P, SEED
+    peer = LlamaCpp(requantised(), threads, temperature=temperature, top_p=top_p, seed=seed)
+    return lambda job: peer.run(peer.encode(chat(job.text)), job.n, job.tokens)
+
+
 CONTESTANTS: dict[str, tuple[str, Callable[[int], Run]]] = {
     "openvino (ours)": ("openvino_genai", lambda threads: ours("openvino", threads)),
     "openvino-genai": ("openvino_genai", bare_openvino),
@@ -159,6 +167,7 @@ CONTESTANTS: dict[str, tuple[str, Callable[[int], Run]]] = {
     "torch bf16 (ours)": ("torch", lambda threads: ours("torch", threads)),
     "torch int8 (ours)": ("torch", lambda threads: ours("torch", threads, {"dtype": "int8"})),
     "transformers bf16": ("transformers", transformers_generate),
+    "llama.cpp": ("llama_cpp", llama_cpp),
 }
 """Name -> the module it needs, and how it is made ready."""
 PAIRS = {

@@ -5,7 +5,8 @@
 Every contestant is a process of its own that loads the model once and then waits; the runs are interleaved, so
 that a slow minute of the machine hits all of them. A run draws N samples of a new prompt. Samples end by
 themselves or after 128 tokens, and what counts is the tokens that were made over the whole time, prefill
-included. Contestants that are not installed are left out: ``pip install transformers onnxruntime-genai``.
+included. Contestants that are not installed are left out: ``pip install transformers onnxruntime-genai``
+and ``CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python`` (compiled for the machine: minutes).
 """
 
 from __future__ import annotations
@@ -198,8 +199,14 @@ def report(
     widths = [f"{n}" for n in waves]
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
-        for name in ("onnxruntime", "onnxruntime-genai", "torch", "transformers")
-        if find_spec(name.replace("-", "_"))
+        for name in (
+            "onnxruntime",
+            "onnxruntime-genai",
+            "torch",
+            "transformers",
+            "llama-cpp-python",
+        )
+        if find_spec(name.removesuffix("-python").replace("-", "_"))
     )
     return "\n\n".join(
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import AsyncGenerator
@@ -24,16 +25,45 @@ pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(600)]
 NOT_FORCED = {"one_failure_spares_the_others"}
 """Needs a sample that fails beside good ones; the mock and the engine's own tests force one."""
 LIBRARIES = {"openvino": "openvino_genai", "onnxruntime": "onnxruntime", "torch": "torch"}
+CPU = [pytest.param(name, {}, id=name) for name in LIBRARIES]
+CUDA = [
+    pytest.param(
+        "torch", {"options": {"dtype": dtype}}, id=f"torch-cuda-{dtype}", marks=pytest.mark.cuda
+    )
+    for dtype in ("bf16", "fp16", "fp32", "int8")
+] + [
+    pytest.param("onnxruntime", {}, id="onnxruntime-cuda", marks=pytest.mark.cuda),
+]
 PROMPT = (Message(role="user", content="Write a long story about a lighthouse and the sea."),)
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-async def test_it_keeps_every_rule(name: str, embedded_model: Path, tmp_path: Path) -> None:
+def has_cuda(name: str) -> bool:
+    """Whether the library has a GPU here."""
+    if name == "torch":
+        return bool(importlib.import_module("torch").cuda.is_available())
+    providers: list[str] = importlib.import_module("onnxruntime").get_available_providers()
+    return "CUDAExecutionProvider" in providers
+
+
+@pytest.mark.parametrize(("name", "override"), [*CPU, *CUDA])
+async def test_it_keeps_every_rule(
+    name: str,
+    override: dict[str, object],
+    embedded_model: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
     """All rules, on backends that share one engine, as deployments of one model do."""
     if find_spec(LIBRARIES[name]) is None:
         pytest.skip(f"{LIBRARIES[name]} is not installed")
-    weights = {"id": f"test/{name}", "source": {"path": str(embedded_model)}}
-    entry = {"id": f"local/smollm2-135m-{name}", "override": weights}
+    if request.node.get_closest_marker("cuda") is not None:
+        if not has_cuda(name):
+            pytest.skip(f"{name} has no GPU here")
+        override |= {"placement": {"devices": ["cuda:0" if name == "torch" else "cuda"]}}
+    entry = {
+        "id": f"local/smollm2-135m-{name}",
+        "override": {"id": f"test/{name}", "source": {"path": str(embedded_model)}, **override},
+    }
     spec = ProfileLibrary().resolve(entry)
     kind = Registry().load(name)
     clock = SystemClock()
