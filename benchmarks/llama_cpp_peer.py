@@ -36,7 +36,7 @@ class LlamaCpp:
         )
         params = self._c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = 32 * 1200, 2048, 512
-        params.n_seq_max, params.kv_unified = 33, True
+        params.n_seq_max, params.kv_unified = 33, False
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = 1
         self._context = self._c.llama_init_from_model(self._model, params)

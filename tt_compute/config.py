@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from tt_compute.dispatch.settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
 from tt_compute.planning.types import Objective
@@ -65,6 +66,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deployments: tuple[object, ...] = ()
     objective: Objective = Objective()
     store: StoreSettings = StoreSettings()
+    dispatch: DispatchSettings = DispatchSettings()
 
 
 class Setting(NamedTuple):
@@ -85,6 +87,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner chooses from."""
     objective: Objective
     store: StoreSettings
+    dispatch: DispatchSettings
     data_dir: Path
     cache_dir: Path
     origins: dict[str, str]
@@ -154,6 +157,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "deployments": [spec.id for spec in self.deployments],
             **{f"objective.{k}": v for k, v in msgspec.structs.asdict(self.objective).items()},
             **{f"store.{k}": v for k, v in msgspec.structs.asdict(self.store).items()},
+            **{f"dispatch.{k}": v for k, v in msgspec.structs.asdict(self.dispatch).items()},
             "data_dir": str(self.data_dir),
             "cache_dir": str(self.cache_dir),
         }
@@ -219,6 +223,7 @@ def _make(
         deployments=_deployments(document, library, available or (lambda _backend: True)),
         objective=objective,
         store=store,
+        dispatch=_section(document, normal, "dispatch", DispatchSettings),
         data_dir=data_dir(environ),
         cache_dir=cache_dir(environ),
         origins={
@@ -227,6 +232,7 @@ def _make(
             "deployments": _origin(document, "deployments"),
             **_section_origins(document, "objective", Objective),
             **_section_origins(document, "store", StoreSettings),
+            **_section_origins(document, "dispatch", DispatchSettings),
             "data_dir": _variable_origin(environ, DATA_VARIABLE),
             "cache_dir": _variable_origin(environ, CACHE_VARIABLE),
         },
@@ -339,4 +345,12 @@ store:
   keep_text: false                         # true = prompts and answers too, not only numbers
   max_age_days: 365
   max_bytes: 67108864
+
+# How requests reach services that fail, limit and bill.
+dispatch:
+  max_wait_s: 60                           # longest wait for a rate limit or a Retry-After
+  hedge_share: 0                           # share of slow attempts that a second deployment is asked too
+  # max_usd: 5                             # most that one client spends
+  # max_usd_per_day: 20                    # most that all clients of this user spend in 24 hours
+  share_limits: true                       # with other processes of this user
 """

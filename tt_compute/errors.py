@@ -15,12 +15,18 @@ TTComputeError                     exit code of the CLI
 │   ├── ModelNotFound                  no source could deliver the weights
 │   ├── ModelLoadError                 the file is not what it should be, or cannot be loaded
 │   ├── AuthenticationError            key missing or refused
+│   ├── PaymentRequired                the account has no credit left
+│   ├── RequestRefused                 the service will not serve this request, now or later
 │   ├── RateLimitError                 retryable, usually after ``retry_after_s``
+│   │   └── Overloaded                 our own bounded queue is full; shed before anything was sent
 │   ├── ServerError                    retryable; the service or engine failed
 │   │   ├── ConnectionFailed           retryable; nothing or only a part arrived
+│   │   │   └── Stalled                    retryable; no first token, or no next one, in time
 │   │   └── EngineDied                 retryable; the local engine process is gone
 │   ├── OutOfMemory                    the sample did not fit beside what is running
-│   └── ScriptExhausted                a mock was asked for more than its script holds
+│   ├── ScriptExhausted                a mock was asked for more than its script holds
+│   ├── CircuitOpen                    the deployment failed too often just now; nothing was sent
+│   └── SpendCapReached                the next attempt could pass a spend cap; nothing was sent
 ├── DeadlineExceeded               4   the deadline passed without an answer
 ├── VerifierError                  4   the verifier failed; never a verdict on the sample
 └── StoreError                     4   the receipts' database cannot be used
@@ -38,6 +44,7 @@ __all__ = [
     "BackendConflict",
     "BackendError",
     "BackendUnavailable",
+    "CircuitOpen",
     "ConfigError",
     "ConnectionFailed",
     "ContextLengthError",
@@ -49,9 +56,14 @@ __all__ = [
     "ModelLoadError",
     "ModelNotFound",
     "OutOfMemory",
+    "Overloaded",
+    "PaymentRequired",
     "RateLimitError",
+    "RequestRefused",
     "ScriptExhausted",
     "ServerError",
+    "SpendCapReached",
+    "Stalled",
     "StoreError",
     "TTComputeError",
     "UnknownNameError",
@@ -205,8 +217,29 @@ class AuthenticationError(BackendError):
     """No key, or the service refused it. The key itself is never part of the message."""
 
 
+class PaymentRequired(BackendError):
+    """The service wants money before it serves this account again."""
+
+
+class RequestRefused(BackendError):
+    """The service refused the request as it stands; sending it again changes nothing."""
+
+
 class RateLimitError(BackendError):
     """The service or its quota refused the attempt for now."""
+
+    retryable = True
+
+
+class Overloaded(RateLimitError):
+    """The queue of a deployment is full, or its wait longer than the caller's time; nothing was sent."""
+
+
+class CircuitOpen(BackendError):
+    """The deployment failed too often just now and is given time; nothing was sent.
+
+    ``retry_after_s`` says when it is tried again.
+    """
 
     retryable = True
 
@@ -219,6 +252,10 @@ class ServerError(BackendError):
 
 class ConnectionFailed(ServerError):
     """The connection could not be made, or broke before the sample was complete."""
+
+
+class Stalled(ConnectionFailed):
+    """No first token came within the deployment's first-token timeout, or no further one within its stall timeout."""
 
 
 class EngineDied(ServerError):
@@ -235,6 +272,10 @@ class ScriptExhausted(BackendError):
 
 class DeadlineExceeded(TTComputeError):
     """The deadline passed before any answer was there."""
+
+
+class SpendCapReached(BackendError):
+    """What the next attempt may cost does not fit under a spend cap; nothing was sent."""
 
 
 class VerifierError(TTComputeError):

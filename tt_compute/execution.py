@@ -10,7 +10,7 @@ import msgspec
 
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import DeadlineExceeded
+from tt_compute.errors import DeadlineExceeded, SpendCapReached
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import (
     Progress,
@@ -47,6 +47,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """When the caller asked, on the client's clock."""
     confidence: Confidence
+    alternates: tuple[DeploymentSpec, ...] = ()
+    """Where samples go that fail at ``spec``, the next best first."""
+    ignored_params: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -72,7 +75,7 @@ class Execution:
         self._dispatcher = dispatcher
         self._clock = clock
         self._ledger = Ledger(job.started)
-        self._watch = _Watch(job, emit)
+        self._watch = _Watch(job, self._ledger, emit)
         self._cancel: Callable[[], None] | None = None
         self._interruption = anyio.Event()
         self.outcome: Outcome | None = None
@@ -86,7 +89,13 @@ class Execution:
         """
         job = self.job
         self._watch.on_planned()
-        async with self._dispatcher.open(job.spec, job.request, self._ledger) as generation:
+        async with self._dispatcher.open(
+            job.spec,
+            job.request,
+            self._ledger,
+            alternates=job.alternates,
+            max_usd=job.plan.objective.max_cost_usd,
+        ) as generation:
             self._cancel = generation.cancel
             self.outcome = await job.strategy.run(
                 Run(
@@ -135,6 +144,9 @@ class Execution:
         finished = outcome is not None and self._ledger.samples_finished > 0
         if finished and answer is None and not self._interruption.is_set():
             warnings = (*warnings, "no sample held an answer that could be extracted")
+        if self._ledger.estimated_attempts:
+            uncounted = f"the tokens of {self._ledger.estimated_attempts} attempts were not counted by the service"
+            warnings = (*warnings, f"{uncounted}; the receipt holds an upper bound")
         return Result(
             id=job.id,
             answer=answer,
@@ -145,6 +157,7 @@ class Execution:
             samples=self._watch.records(),
             receipt=self._receipt(),
             warnings=warnings,
+            ignored_params=job.ignored_params,
         )
 
     def _out_of_time(self) -> bool:
@@ -168,7 +181,14 @@ class Execution:
     def _stop_reason(self) -> StopReason:
         if self._interruption.is_set():
             return "interrupted"
-        return "failed" if self.outcome is None else self.outcome.stop_reason
+        if self.outcome is None:
+            return "failed"
+        reason = self.outcome.stop_reason
+        capped = any(
+            isinstance(one.event, Failed) and isinstance(one.event.error, SpendCapReached)
+            for one in self.outcome.ended
+        )
+        return "cost" if capped and reason in {"budget", "failed"} else reason
 
     def _receipt(self) -> Receipt:
         ledger, outcome = self._ledger, self.outcome
@@ -199,8 +219,11 @@ class Execution:
 class _Watch:
     """The strategy's observer: keeps the records and tells whoever looks on."""
 
-    def __init__(self, job: Job, emit: Callable[[StreamEvent], None] | None) -> None:
+    def __init__(
+        self, job: Job, ledger: Ledger, emit: Callable[[StreamEvent], None] | None
+    ) -> None:
         self._job = job
+        self._ledger = ledger
         self._emit = emit
         self._drawn = 0
         self._ended: dict[int, SampleRecord] = {}
@@ -216,7 +239,12 @@ class _Watch:
         self._progress()
 
     def on_delta(self, delta: Delta) -> None:
-        if self._emit is not None and delta.text:
+        if self._emit is None:
+            return
+        if delta.restart:
+            self._shown = delta.text
+            self._emit(Revision(text=delta.text))
+        elif delta.text:
             self._shown += delta.text
             self._emit(TextDelta(text=delta.text))
 
@@ -225,7 +253,9 @@ class _Watch:
         self._progress()
 
     def on_ended(self, ended: Ended) -> None:
-        self._ended[ended.index] = _record(ended, self._job.spec.id)
+        self._ended[ended.index] = _record(
+            ended, self._ledger.served_by.get(ended.index, self._job.spec.id)
+        )
         self._progress()
 
     def on_votes(self, votes: Sequence[tuple[str, int]], posterior: float | None) -> None:

@@ -138,8 +138,22 @@ class Requests:
             seed=prepared.seed,
             started=prepared.started,
             confidence=partial(_confidence, ability),
+            alternates=self._alternates(plan, spec),
+            ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
         )
+
+    def _alternates(self, plan: Plan, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
+        """The plan's other deployments, as it ranks them; a mock stands in for nothing real."""
+        names = dict.fromkeys(one.deployment for one in plan.candidates if one.feasible)
+        names |= dict.fromkeys(one.deployment for one in plan.candidates)
+        others = (self._setup.spec(name) for name in names if name != spec.id)
+        return tuple(other for other in others if _is_mock(other) == _is_mock(spec))
+
+    async def _ignored(self, sampling: SamplingParams, spec: DeploymentSpec) -> tuple[str, ...]:
+        capabilities = await self._setup.capabilities(spec)
+        asked = (name for name in capabilities.ignored_params if name != "seed")
+        return tuple(name for name in asked if getattr(sampling, name, None) is not None)
 
     async def record(self, execution: Execution, result: Result) -> Result:
         """Keep the receipt; the store's troubles become warnings of the result."""

@@ -13,7 +13,7 @@ import msgspec
 from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
-from tt_compute.dispatch.dispatcher import Dispatcher
+from tt_compute.dispatch.making import make_dispatcher
 from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
@@ -75,7 +75,7 @@ class Setup:
         self.math = MathProcess()
         env = _Env(clock=self.clock, secrets=EnvironmentSecrets(environ), models=self.models)
         self._backends = BackendPool(self.registry, env)
-        self.dispatcher = Dispatcher(self._backends, self.clock)
+        self.dispatcher = make_dispatcher(self._backends, self.clock, self.config)
         self._capabilities: dict[str, Capabilities] = {}
         self._planners: dict[str | None, Planner] = {}
         self._runs_since_estimates = 0

@@ -25,6 +25,7 @@ from tt_compute.errors import (
     ModelNotFound,
     OutOfMemory,
     RateLimitError,
+    RequestRefused,
     ServerError,
     TTComputeError,
     UnsupportedError,
@@ -74,7 +75,9 @@ __all__ = [
     "Part",
     "Placement",
     "Probe",
+    "RateLimit",
     "RateLimitError",
+    "RequestRefused",
     "Role",
     "Sample",
     "SamplingParams",
@@ -215,20 +218,37 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The part of ``input_tokens`` read from a prefix cache."""
     output_tokens: int = 0
     """Every completion token that was, or must be assumed, billed."""
+    estimated: bool = False
+    """Not counted by the service: an upper bound of what it may bill."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            estimated=self.estimated or other.estimated,
         )
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Seconds since ``draw`` asked for the sample."""
+    """Seconds since ``draw`` asked for the sample; the last three as the service itself counts them."""
 
     first_token_s: float | None = None
     total_s: float = 0.0
+    queue_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a service says is left of one of its limits; None = it did not say."""
+
+    axis: Literal["requests", "tokens"]
+    window_s: float
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+    """Seconds until ``remaining`` is ``limit`` again."""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -238,6 +258,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: str = ""
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
+    restart: bool = False
+    """What came before of this sample is void: it is drawn again from its beginning."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -255,6 +277,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Mean over the sampled tokens of KL(uniform || model) in nats, before temperature and truncation: how far
     the model was from guessing (Kang et al. 2025, https://arxiv.org/abs/2502.18581). None unless
     logprobs were asked for and the runtime sees the whole distribution."""
+    rate_limits: tuple[RateLimit, ...] = ()
+    """What the service said of its limits with this answer."""
+    request_id: str | None = None
+    """The service's name for the request, for its support."""
 
     @property
     def mean_logprob(self) -> float | None:
@@ -299,6 +325,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     continue_assistant: bool = False
     streaming: bool = False
     continuous_batching: bool = False
+    ignored_params: tuple[str, ...] = ()
+    """Soft sampling parameters that are dropped, such as ``top_k``."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

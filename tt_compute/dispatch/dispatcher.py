@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TypeVar
 
 import anyio
 
 from tt_compute.backend import Generation, Warmable
 from tt_compute.dispatch.backends import BackendPool
+from tt_compute.dispatch.gate import Gate
 from tt_compute.dispatch.ledger import Ledger
+from tt_compute.dispatch.limiters import Limiters
+from tt_compute.dispatch.quota import HedgeBudget, RetryBudget
+from tt_compute.dispatch.route import Route
+from tt_compute.dispatch.routed import RoutedGeneration, Shared
+from tt_compute.dispatch.settings import DispatchSettings
+from tt_compute.dispatch.spend import Cap, SpendGuard
 from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
-from tt_compute.types import Clock, Delta, DeploymentSpec, Event, Failed, GenerateRequest
+from tt_compute.prompts import estimate_tokens
+from tt_compute.types import (
+    Clock,
+    Delta,
+    DeploymentSpec,
+    Event,
+    Failed,
+    GenerateRequest,
+    Usage,
+)
 
 __all__ = ["Dispatcher"]
+
+T = TypeVar("T")
 
 DEADLINE_GRACE_S = 1.0
 """How long past the deadline a backend may take to end its samples by itself, as the protocol asks.
@@ -23,6 +43,8 @@ One engine step is far shorter; this catches a backend that does not keep the de
 """
 DRAIN_S = 1.0
 """Longest wait for events that are already there; a guard against a backend that never ends."""
+_UNSTATED_OUTPUT_TOKENS = 1024
+"""Set aside of limits and caps for a sample whose length nothing bounds."""
 
 
 class Dispatcher:
@@ -31,32 +53,79 @@ class Dispatcher:
     Args:
         backends: Where backends come from.
         clock: The clock that deadlines are on.
+        settings: The configuration's ``dispatch:``; None = the defaults.
+        limiters: Of the accounts; None = of this process alone.
+        caps: Spend caps of the client.
+        rng: For jitter, and for which calls a recovering deployment gets; None = seeded by the system.
     """
 
-    def __init__(self, backends: BackendPool, clock: Clock) -> None:
+    def __init__(
+        self,
+        backends: BackendPool,
+        clock: Clock,
+        *,
+        settings: DispatchSettings | None = None,
+        limiters: Limiters | None = None,
+        caps: SpendGuard | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        settings = settings or DispatchSettings()
         self._backends = backends
         self._clock = clock
+        self._caps = SpendGuard(()) if caps is None else caps
+        self._limiters = limiters or Limiters(clock.now)
+        self._shared = Shared(
+            clock=clock,
+            rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
+            retries=RetryBudget(),
+            hedges=HedgeBudget(settings.hedge_share),
+            max_wait_s=settings.max_wait_s,
+        )
+        self._gates: dict[str, Gate] = {}
 
     @asynccontextmanager
     async def open(
-        self, spec: DeploymentSpec, request: GenerateRequest, ledger: Ledger
+        self,
+        spec: DeploymentSpec,
+        request: GenerateRequest,
+        ledger: Ledger,
+        *,
+        alternates: Sequence[DeploymentSpec] = (),
+        max_usd: float | None = None,
     ) -> AsyncGenerator[Generation, None]:
         """Open a prompt at a deployment; every sample drawn from it is booked in ``ledger``.
+
+        Args:
+            spec: Where it was planned.
+            request: What to ask.
+            ledger: Of the run.
+            alternates: Where samples go that fail there, the next best of the plan first.
+            max_usd: Most that the run may spend; None = no cap but the client's.
 
         Raises:
             BackendError: The backend could not be made or the prompt not be opened.
             UsageError: The backend refused the request.
             DeadlineExceeded: The deadline passed before the prompt was open.
         """
-        booked: _BookedGeneration | None = None
+        if spec.hardware.local and not alternates and not self._caps and max_usd is None:
+            async with self._open_one(spec, request, ledger) as generation:
+                yield generation
+            return
+        generation = self._routed(spec, request, ledger, alternates, max_usd)
         try:
-            async with AsyncExitStack() as stack:
-                generation = await self._enter(stack, spec, request)
-                booked = _BookedGeneration(generation, spec, request, ledger, self._clock)
-                yield booked
+            await self._within(request, spec, generation.open())
+            yield generation
         finally:
-            if booked is not None:
-                await booked.drain()
+            with anyio.CancelScope(shield=True):
+                await generation.aclose()
+
+    def gate(self, spec: DeploymentSpec) -> Gate:
+        """What is known of a deployment's health and limits."""
+        if spec.id not in self._gates:
+            self._gates[spec.id] = Gate(
+                spec, self._limiters.of(spec), self._shared.rng, self._limiters.now
+            )
+        return self._gates[spec.id]
 
     async def warm(self, spec: DeploymentSpec) -> None:
         """Make the deployment's backend and, where it has weights to load, load them now.
@@ -68,17 +137,71 @@ class Dispatcher:
         if isinstance(backend, Warmable):
             await backend.warm()
 
-    async def _enter(
-        self, stack: AsyncExitStack, spec: DeploymentSpec, request: GenerateRequest
-    ) -> Generation:
+    def _routed(
+        self,
+        spec: DeploymentSpec,
+        request: GenerateRequest,
+        ledger: Ledger,
+        alternates: Sequence[DeploymentSpec],
+        max_usd: float | None,
+    ) -> RoutedGeneration:
+        routes = [
+            Route(
+                one,
+                self.gate(one),
+                backend=self._backends.get,
+                request=request,
+                watch=not one.hardware.local,
+            )
+            for one in (spec, *alternates)
+        ]
+        caps = self._caps
+        if max_usd is not None:
+            caps = caps.with_cap(Cap("of this request", max_usd))
+        return RoutedGeneration(
+            routes, request, ledger, spend=caps, most=_most(spec, request), shared=self._shared
+        )
+
+    @asynccontextmanager
+    async def _open_one(
+        self, spec: DeploymentSpec, request: GenerateRequest, ledger: Ledger
+    ) -> AsyncGenerator[Generation, None]:
+        """The short way: one deployment of this machine, with nothing to limit and nowhere else to go."""
+        booked: _BookedGeneration | None = None
+        try:
+            async with AsyncExitStack() as stack:
+
+                async def enter() -> Generation:
+                    backend = await self._backends.get(spec)
+                    return await stack.enter_async_context(backend.open(request))
+
+                generation = await self._within(request, spec, enter())
+                booked = _BookedGeneration(generation, spec, request, ledger, self._clock)
+                yield booked
+        finally:
+            if booked is not None:
+                await booked.drain()
+
+    async def _within(
+        self, request: GenerateRequest, spec: DeploymentSpec, work: Awaitable[T]
+    ) -> T:
         left_s = math.inf if request.deadline is None else request.deadline - self._clock.now()
         with anyio.move_on_after(left_s):
-            backend = await self._backends.get(spec)
-            return await stack.enter_async_context(backend.open(request))
+            return await work
         raise DeadlineExceeded(
             f"the deadline passed before {spec.id} had the prompt open",
             hint="a model that is not loaded yet takes its load time first; allow more, or warm it",
         )
+
+
+def _most(spec: DeploymentSpec, request: GenerateRequest) -> Usage:
+    """What one attempt may take, as far as it can be told before."""
+    bounds = (request.sampling.max_tokens, spec.deployment.limits.max_output_tokens)
+    stated = [bound for bound in bounds if bound is not None]
+    return Usage(
+        input_tokens=estimate_tokens(request.messages),
+        output_tokens=min(stated, default=_UNSTATED_OUTPUT_TOKENS),
+    )
 
 
 class _BookedGeneration:

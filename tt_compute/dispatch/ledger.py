@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tt_compute.dispatch.spend import cost_usd
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.results import Attempt
 from tt_compute.types import Failed, Sample, Usage
 
 __all__ = ["Ledger"]
 
-_TOKENS_PER_MTOK = 1e6
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -29,6 +29,10 @@ class Ledger:
         self.cancelled_tokens = 0
         self.first_token_s: float | None = None
         self.attempts: list[Attempt] = []
+        self.served_by: dict[int, str] = {}
+        """Deployment that each sample came from in the end."""
+        self.estimated_attempts = 0
+        """Those whose tokens no service counted."""
         self._usage: dict[str, Usage] = {}
         self._specs: dict[str, DeploymentSpec] = {}
 
@@ -52,12 +56,28 @@ class Ledger:
             drawn_at: When ``draw`` asked for it.
             ended_at: When its end came.
         """
-        self._specs[spec.id] = spec
-        self._usage[spec.id] = self._usage.get(spec.id, Usage()) + event.usage
+        self._add(spec, event.usage)
+        self.served_by[event.index] = spec.id
         if isinstance(event, Failed):
             self._book_failed(spec, event, ended_at - drawn_at)
         else:
             self._book_sample(spec, event, drawn_at)
+
+    def book_extra(
+        self,
+        spec: DeploymentSpec,
+        usage: Usage,
+        *,
+        outcome: Literal["failed", "cancelled"],
+        status: str | None,
+        latency_s: float,
+    ) -> None:
+        """Enter an attempt that another one of the same sample replaced: its tokens count, a sample it is not."""
+        self._add(spec, usage)
+        self.cancelled_tokens += usage.output_tokens
+        self.attempts.append(
+            Attempt(deployment=spec.id, outcome=outcome, status=status, latency_s=latency_s)
+        )
 
     def cost_usd(self, elapsed_s: float) -> float | None:
         """USD of all attempts; None as soon as one price that is needed is unknown."""
@@ -68,6 +88,11 @@ class Ledger:
                 return None
             total += cost
         return total
+
+    def _add(self, spec: DeploymentSpec, usage: Usage) -> None:
+        self._specs[spec.id] = spec
+        self._usage[spec.id] = self._usage.get(spec.id, Usage()) + usage
+        self.estimated_attempts += usage.estimated
 
     def _book_failed(self, spec: DeploymentSpec, event: Failed, latency_s: float) -> None:
         self.samples_failed += 1
@@ -100,25 +125,9 @@ class Ledger:
 
 def _cost_usd(spec: DeploymentSpec, usage: Usage, elapsed_s: float) -> float | None:
     price = spec.deployment.price
-    if price.usd_per_mtok is None:
-        hourly = price.usd_per_hour.value
-        if hourly is None:
-            hourly = spec.hardware.usd_per_hour.value
-        return None if hourly is None else hourly * elapsed_s / _SECONDS_PER_HOUR
-    per_mtok = price.usd_per_mtok
-    cached_price = per_mtok.cached_input.value
-    if cached_price is None:
-        cached_price = per_mtok.input.value
-    lines = (
-        (usage.input_tokens - usage.cached_tokens, per_mtok.input.value),
-        (usage.cached_tokens, cached_price),
-        (usage.output_tokens, per_mtok.output.value),
-    )
-    total = 0.0
-    for tokens, usd in lines:
-        if tokens == 0:
-            continue
-        if usd is None:
-            return None
-        total += tokens * usd / _TOKENS_PER_MTOK
-    return total
+    if price.usd_per_mtok is not None:
+        return cost_usd(spec, usage)
+    hourly = price.usd_per_hour.value
+    if hourly is None:
+        hourly = spec.hardware.usd_per_hour.value
+    return None if hourly is None else hourly * elapsed_s / _SECONDS_PER_HOUR

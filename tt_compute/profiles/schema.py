@@ -228,6 +228,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_output_tokens: int | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    requests_per_day: float | None = None
+    tokens_per_day: float | None = None
     max_concurrency: int | None = None
     first_token_timeout_s: float | None = None
     stall_timeout_s: float | None = None

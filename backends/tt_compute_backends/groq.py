@@ -1,0 +1,52 @@
+"""The groq backend: Groq's cloud through its official SDK.
+
+The SDK is imported only where a deployment uses it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from tt_compute.types import DeploymentSpec
+from tt_compute_backends.wire.backend import WireBackend, WireOptions
+from tt_compute_backends.wire.base_url import base_url, without_api_path
+from tt_compute_backends.wire.services import SERVICES, Service
+from tt_compute_backends.wire.transport import Transport
+
+__all__ = ["GroqBackend"]
+
+
+class GroqBackend(WireBackend):
+    """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
+
+    name: ClassVar[str] = "groq"
+    libraries = (("groq", (1, 0)), ("aiohttp", (3, 10)))
+    install = 'pip install "tt-compute[groq]"'
+    key_variable = "GROQ_API_KEY"
+
+    @classmethod
+    def address(cls, spec: DeploymentSpec, options: WireOptions) -> tuple[str, Service]:
+        """The SDK adds ``/openai/v1`` itself."""
+        del options
+        return without_api_path(base_url(spec, "https://api.groq.com")), SERVICES["groq"]
+
+    @classmethod
+    def connect(cls, url: str, key: str | None, options: WireOptions) -> Transport:
+        del options
+        library: Any = importlib.import_module("groq")
+        sdk: Any = importlib.import_module("tt_compute_backends.wire.sdk")
+        client = library.AsyncGroq(
+            api_key=key,
+            base_url=url,
+            max_retries=0,
+            timeout=None,
+            http_client=sdk.sdk_http_client(url),
+        )
+        create = inspect.signature(client.chat.completions.create)
+        made: Transport = sdk.SdkTransport(
+            library, client, keywords=frozenset(create.parameters), host=str(urlsplit(url).hostname)
+        )
+        return made

@@ -1,0 +1,276 @@
+"""What the backends of this wire share: a deployment checked, prompts opened, everything closed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+
+from tt_compute.backend import Generation
+from tt_compute.errors import (
+    AuthenticationError,
+    BackendUnavailable,
+    ConfigError,
+    ContextLengthError,
+    GenerationClosed,
+)
+from tt_compute.registry import parse_options
+from tt_compute.types import (
+    API_VERSION,
+    Auth,
+    BackendEnv,
+    DeploymentSpec,
+    GenerateRequest,
+    ModelInfo,
+    Probe,
+)
+from tt_compute_backends.checks import check_request
+from tt_compute_backends.wire.generation import Place, WireGeneration
+from tt_compute_backends.wire.meter import TokenMeter
+from tt_compute_backends.wire.request import build
+from tt_compute_backends.wire.services import Service
+from tt_compute_backends.wire.transport import Transport
+
+__all__ = ["WireBackend", "WireOptions", "release"]
+
+_OURS = frozenset({"messages", "model", "n", "seed", "stream", "stream_options", "stop"})
+"""Fields that ``extra_body`` may not set: the samples would not be those that were asked for."""
+_MESSAGE_TOKENS = 1
+"""The least that a message takes besides its words."""
+
+
+class WireOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The deployment's ``options:``."""
+
+    stream: bool = True
+    """Take answers as they are made. Without it a sample that is cancelled is billed as if it were whole, and a
+    stalled server shows only at the deadline; it spares both sides some work where answers are short."""
+    native_n: bool = False
+    """Draw a wave as one request with ``n``, where the service has it: the prompt is billed once, a single sample
+    cannot be cancelled, and no sample has a seed of its own."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    extra_body: dict[str, Any] = {}
+    """More fields of each request, as the service documents them."""
+    max_logprobs: int | None = None
+    """How many the service gives; None = what is known of its kind."""
+    json_schema: bool | None = None
+    tools: bool | None = None
+
+
+class WireBackend(ABC):
+    """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+    Options: ClassVar[type[Any]] = WireOptions
+    libraries: ClassVar[tuple[tuple[str, tuple[int, ...]], ...]]
+    """Distributions and their least versions."""
+    install: ClassVar[str]
+    key_variable: ClassVar[str | None]
+    """Where the key is when the deployment's ``auth`` does not say."""
+
+    def __init__(
+        self, spec: DeploymentSpec, options: WireOptions, place: Place, service: Service
+    ) -> None:
+        self._spec = spec
+        self._options = options
+        self._place = place
+        self._service = service
+        self._capabilities = service.capabilities(
+            streaming=options.stream, native_n=options.native_n
+        )
+        self._open: set[WireGeneration] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place.where})"
+
+    @classmethod
+    def probe(cls) -> Probe:
+        """Look for the libraries without importing them."""
+        versions: list[str] = []
+        for distribution, least in cls.libraries:
+            try:
+                version = importlib.metadata.version(distribution)
+            except importlib.metadata.PackageNotFoundError:
+                return Probe(
+                    available=False, reason=f"{distribution} is not installed", install=cls.install
+                )
+            if release(version, len(least)) < least:
+                wanted = ".".join(map(str, least))
+                return Probe(
+                    available=False,
+                    reason=f"{distribution} {version} is too old, {wanted} is needed",
+                    install=cls.install,
+                    version=version,
+                )
+            versions.append(version)
+        return Probe(available=True, version=versions[0])
+
+    @classmethod
+    async def create(cls, spec: DeploymentSpec, env: BackendEnv) -> Self:
+        """Check the deployment and its key; connects to nothing.
+
+        Raises:
+            BackendUnavailable: A library is missing or too old.
+            ConfigError: Bad ``options`` or ``endpoint``.
+            AuthenticationError: There is no key, or what there is can be none.
+        """
+        probe = cls.probe()
+        if not probe.available:
+            raise BackendUnavailable(
+                probe.reason, backend=cls.name, deployment=spec.id, hint=probe.install
+            )
+        options: WireOptions = parse_options(cls, spec)
+        _check_extra(spec, options)
+        url, service = cls.address(spec, options)
+        service = _as_told(service, options)
+        key = _key(env, spec, cls.key_variable if service.needs_key else None)
+        place = Place(
+            transport=cls.connect(url, key, options),
+            service=service,
+            clock=env.clock,
+            wall=time.time,
+            meter=TokenMeter(),
+            where=f"{spec.id} at {urlsplit(url).hostname}",
+            key=key,
+            stream=options.stream,
+            native_n=options.native_n and service.native_n,
+            requests_window_s=service.requests_window_s,
+        )
+        return cls(spec, options, place, service)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return [
+            ModelInfo(
+                id=self._spec.remote_model,
+                max_context_tokens=self._spec.max_context_tokens,
+                capabilities=self._capabilities,
+            )
+        ]
+
+    @asynccontextmanager
+    async def open(self, request: GenerateRequest) -> AsyncGenerator[Generation, None]:
+        """As in the protocol; nothing is sent before a sample is drawn.
+
+        Raises:
+            InvalidRequestError: Empty, out of range, surely too long, invalid schema.
+            UnsupportedError: The service lacks what the request needs.
+            GenerationClosed: The backend was closed.
+        """
+        if self._closed:
+            raise GenerationClosed(f"deployment {self._spec.id!r} was closed")
+        check_request(request, self._capabilities)
+        prompt_bytes = sum(len(message.text.encode()) for message in request.messages)
+        _check_context(request, prompt_bytes, self._spec.max_context_tokens)
+        max_tokens = self._max_tokens(request)
+        body = build(request, self._service, model=self._spec.remote_model, max_tokens=max_tokens)
+        if self._options.reasoning_effort is not None:
+            body["reasoning_effort"] = self._options.reasoning_effort
+        if self._options.stream:
+            body["stream"] = True
+            if self._service.stream_usage:
+                body["stream_options"] = {"include_usage": True}
+        body |= self._options.extra_body
+        generation = WireGeneration(
+            request, body, prompt_bytes=prompt_bytes, max_tokens=max_tokens, place=self._place
+        )
+        self._open.add(generation)
+        try:
+            yield generation
+        finally:
+            self._open.discard(generation)
+            await _shielded_close(generation)
+
+    async def aclose(self) -> None:
+        """Cancel what is live and close every connection; may be called twice."""
+        self._closed = True
+        for generation in list(self._open):
+            await generation.close()
+        await self._place.transport.aclose()
+
+    def _max_tokens(self, request: GenerateRequest) -> int | None:
+        limits = (request.sampling.max_tokens, self._spec.deployment.limits.max_output_tokens)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    # --- what differs ----------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def address(cls, spec: DeploymentSpec, options: Any) -> tuple[str, Service]:
+        """Base URL, and what is known of the server behind it."""
+
+    @classmethod
+    @abstractmethod
+    def connect(cls, url: str, key: str | None, options: Any) -> Transport:
+        """The way to the server; opens no connection yet."""
+
+
+def release(version: str, length: int) -> tuple[int, ...]:
+    """The first ``length`` numbers of a version."""
+    numbers = [part for part in version.split(".") if part.isdecimal()]
+    return tuple(int(part) for part in numbers[:length])
+
+
+def _as_told(service: Service, options: WireOptions) -> Service:
+    told = {
+        name: getattr(options, name)
+        for name in ("max_logprobs", "json_schema", "tools")
+        if getattr(options, name) is not None
+    }
+    return msgspec.structs.replace(service, **told)
+
+
+def _key(env: BackendEnv, spec: DeploymentSpec, variable: str | None) -> str | None:
+    auth = spec.deployment.auth
+    if auth.env is None and auth.file is None and variable is not None:
+        auth = Auth(env=variable)
+    key = env.secrets.get(auth)
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        place = auth.env or auth.file
+        raise AuthenticationError(
+            f"what {place} holds is no key: it has characters that no header can carry",
+            deployment=spec.id,
+            hint="look for a line break or a quotation mark in it",
+        )
+    return key
+
+
+def _check_extra(spec: DeploymentSpec, options: WireOptions) -> None:
+    for name in options.extra_body:
+        if name in _OURS:
+            place = spec.place(f"options.extra_body.{name}")
+            raise ConfigError(
+                f"{name!r} is set by each request and cannot be set here",
+                file=place.file,
+                line=place.line,
+                path=f"options.extra_body.{name}",
+            )
+
+
+def _check_context(request: GenerateRequest, prompt_bytes: int, context: int | None) -> None:
+    """Refuse what is surely too long: no tokeniser makes fewer tokens than there are words."""
+    if context is None:
+        return
+    wanted = request.sampling.max_tokens or 1
+    least = _MESSAGE_TOKENS * len(request.messages)
+    if prompt_bytes + wanted > context:
+        least += sum(len(message.text.split()) for message in request.messages)
+    if least + wanted > context:
+        raise ContextLengthError(
+            f"at least {least} prompt tokens and {wanted} more exceed the context of {context} tokens",
+            hint="shorten the prompt or lower max_tokens",
+        )
+
+
+async def _shielded_close(generation: WireGeneration) -> None:
+    """Also where the caller's own task is being cancelled: connections must be let go."""
+    with anyio.CancelScope(shield=True):
+        await generation.close()

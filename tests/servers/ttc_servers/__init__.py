@@ -1,0 +1,11 @@
+"""Local servers that answer as Groq, Cerebras and OpenAI-compatible servers do, and fail as they do.
+
+For tests and benchmarks, over real sockets on 127.0.0.1. Shapes of answers, headers, errors and streams follow the
+SDKs' own types and the services' documentation; what was never seen live says so where it stands.
+"""
+
+from ttc_servers.chat import ChatServer, Seen
+from ttc_servers.faults import Fault, Kind, closed_port
+from ttc_servers.model import Script
+
+__all__ = ["ChatServer", "Fault", "Kind", "Script", "Seen", "closed_port"]

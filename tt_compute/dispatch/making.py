@@ -1,0 +1,69 @@
+"""A dispatcher as a configuration says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from tt_compute.config import Config
+from tt_compute.dispatch.backends import BackendPool
+from tt_compute.dispatch.dispatcher import Dispatcher
+from tt_compute.dispatch.limiter import Axis
+from tt_compute.dispatch.limiters import Limiters
+from tt_compute.dispatch.settings import DispatchSettings
+from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
+from tt_compute.dispatch.spend import Cap, SpendGuard
+from tt_compute.dispatch.window import Window
+from tt_compute.types import Clock
+
+__all__ = ["LIMITS_FILE", "SharedLimiters", "make_dispatcher"]
+
+LIMITS_FILE: Final = "limits.sqlite3"
+_DAY_S: Final = 86_400.0
+
+
+class SharedLimiters(Limiters):
+    """Of all processes of this user.
+
+    Args:
+        file: Where they meet.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(time.time)
+        self.use = SharedUse(file)
+
+    def window(self, account: str, axis: Axis, window_s: float, amount: float) -> Window:
+        name = f"{account}:{axis}:{window_s:g}"
+        return SharedWindow(amount, window_s, use=self.use, name=name)
+
+
+def make_dispatcher(backends: BackendPool, clock: Clock, config: Config) -> Dispatcher:
+    """The dispatcher of a client; files are opened when they are first needed."""
+    settings = config.dispatch
+    limiters = (
+        SharedLimiters(config.data_dir / LIMITS_FILE)
+        if settings.share_limits
+        else Limiters(clock.now)
+    )
+    return Dispatcher(
+        backends,
+        clock,
+        settings=settings,
+        limiters=limiters,
+        caps=SpendGuard(_caps(settings, limiters)),
+    )
+
+
+def _caps(settings: DispatchSettings, limiters: Limiters) -> tuple[Cap, ...]:
+    caps: list[Cap] = []
+    if settings.max_usd is not None:
+        caps.append(Cap("of this client", settings.max_usd))
+    if settings.max_usd_per_day is not None:
+        usd = settings.max_usd_per_day
+        window = Window(usd, _DAY_S)
+        if isinstance(limiters, SharedLimiters):
+            window = SharedWindow(usd, _DAY_S, use=limiters.use, name="usd", leases=False)
+        caps.append(Cap("of 24 hours", usd, window, limiters.now))
+    return tuple(caps)

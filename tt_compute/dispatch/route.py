@@ -1,0 +1,190 @@
+"""A way to one deployment for one prompt: opened, pumped and closed by a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+
+from tt_compute.backend import Backend, Generation
+from tt_compute.dispatch.gate import Entry, Gate
+from tt_compute.errors import BackendError, ServerError, TTComputeError
+from tt_compute.types import DeploymentSpec, Event, GenerateRequest
+
+__all__ = ["Listener", "Route", "Slot", "Try"]
+
+
+class Slot:
+    """One sample as the caller knows it, whoever makes it in the end."""
+
+    def __init__(self, index: int, drawn_at: float) -> None:
+        self.index = index
+        self.drawn_at = drawn_at
+        self.attempts = 0
+        self.tries: list[Try] = []
+        self.launch: asyncio.Task[None] | None = None
+        """Waits to begin an attempt."""
+        self.cancelled = False
+        self.shown = False
+        """Whether the caller has seen a piece of it."""
+
+
+class Try:
+    """One attempt at a slot."""
+
+    def __init__(
+        self,
+        slot: Slot,
+        route: Route,
+        entry: Entry,
+        reserved: tuple[float, tuple[int, ...]],
+    ) -> None:
+        self.slot = slot
+        self.route = route
+        self.entry = entry
+        self.reserved = reserved
+        self.native = -1
+        self.first_at: float | None = None
+        self.alive_at = entry.started
+        self.late: BackendError | None = None
+        """Why it was stopped by us: too slow."""
+        self.hedged = False
+        """Whether a second attempt was sent because this one was slow."""
+
+
+class Listener(Protocol):
+    """Who is told what happens on a route."""
+
+    def on_event(self, route: Route, event: Event) -> None: ...
+    def on_lost(self, route: Route, error: Exception) -> None:
+        """The route is of no more use; its attempts have failed."""
+        ...
+
+
+class Route:
+    """One deployment of the plan.
+
+    Args:
+        spec: The deployment.
+        gate: Of it.
+        backend: Makes or finds its backend.
+        request: As this deployment shall get it.
+        watch: Ask for deltas, where the deployment can, to see whether an attempt is alive.
+        listener: Told of events.
+    """
+
+    def __init__(
+        self,
+        spec: DeploymentSpec,
+        gate: Gate,
+        *,
+        backend: Callable[[DeploymentSpec], Awaitable[Backend]],
+        request: GenerateRequest,
+        watch: bool,
+    ) -> None:
+        self.spec = spec
+        self.gate = gate
+        self.tries: dict[int, Try] = {}
+        self.streams = False
+        self.error: Exception | None = None
+        self._backend = backend
+        self._request = request
+        self._watch = watch
+        self._native: Generation | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._native is not None and self.error is None
+
+    async def open(self, listener: Listener) -> None:
+        """Open the prompt there, if it is not yet.
+
+        Raises:
+            TTComputeError: It cannot be opened, now or ever in this run.
+        """
+        if self._opened is None:
+            loop = asyncio.get_running_loop()
+            self._opened = loop.create_future()
+            self._task = loop.create_task(self._serve(listener))
+        # A waiter that is cancelled must not cancel the others' future.
+        await asyncio.shield(self._opened)
+        if self.error is not None:
+            raise self.error
+
+    def draw(self, one: Try) -> None:
+        """Begin an attempt on the open prompt."""
+        assert self._native is not None
+        one.native = self._native.draw(1)[0]
+        self.tries[one.native] = one
+        self._wake.set()
+
+    def stop(self, one: Try) -> None:
+        """End an attempt early; its event still comes."""
+        if self._native is not None:
+            self._native.cancel(one.native)
+
+    def begin_close(self) -> None:
+        self._closing = True
+        if self._native is not None:
+            self._native.cancel()
+        self._wake.set()
+
+    async def end_close(self, patience_s: float) -> None:
+        """Wait until everything of it is let go."""
+        if self._task is None:
+            return
+        done, _ = await asyncio.wait([self._task], timeout=patience_s)
+        if not done:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _serve(self, listener: Listener) -> None:
+        try:
+            backend = await self._backend(self.spec)
+            capabilities = (await backend.models())[0].capabilities
+            request = self._request
+            if self._watch and capabilities.streaming:
+                self.streams = True
+                if request.deltas == "none":
+                    request = msgspec.structs.replace(request, deltas="text")
+            async with backend.open(request) as native:
+                self._native = native
+                self._settle()
+                await self._pump(native, listener)
+            # What the exit itself ended, so that no cancelled token goes uncounted.
+            with suppress(TTComputeError):
+                await self._tell(native, listener)
+        except asyncio.CancelledError:
+            self.error = self.error or ServerError(f"{self.spec.id} did not let go in time")
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises must reach the one who waits
+            self.error = error
+            listener.on_lost(self, error)
+        finally:
+            self._settle()
+
+    async def _pump(self, native: Generation, listener: Listener) -> None:
+        while True:
+            await self._tell(native, listener)
+            if self._closing:
+                return
+            self._wake.clear()
+            if not self.tries:
+                await self._wake.wait()
+
+    async def _tell(self, native: Generation, listener: Listener) -> None:
+        events: AsyncIterator[Event] = aiter(native)
+        async for event in events:
+            listener.on_event(self, event)
+
+    def _settle(self) -> None:
+        assert self._opened is not None
+        if not self._opened.done():
+            self._opened.set_result(None)

@@ -1,0 +1,565 @@
+"""A generation over several deployments: every sample ends well somewhere, or says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Final, Literal
+
+import msgspec
+
+from tt_compute.dispatch.decide import Next, Standing, decide, first_choice
+from tt_compute.dispatch.gate import Entry, Hold
+from tt_compute.dispatch.ledger import Ledger
+from tt_compute.dispatch.quota import FanOutQuota, HedgeBudget, RetryBudget
+from tt_compute.dispatch.route import Route, Slot, Try
+from tt_compute.dispatch.spend import SpendGuard
+from tt_compute.errors import (
+    BackendError,
+    DeadlineExceeded,
+    GenerationClosed,
+    Overloaded,
+    RateLimitError,
+    RequestRefused,
+    ServerError,
+    Stalled,
+    TTComputeError,
+)
+from tt_compute.types import Clock, Delta, Event, Failed, GenerateRequest, Sample, Timing, Usage
+
+__all__ = ["RoutedGeneration", "Shared"]
+
+GRACE_S: Final = 1.0
+"""How long past the deadline a backend may take to end its samples by itself, as the protocol asks."""
+_CLOSE_S: Final = 1.0
+_LOOK_S: Final = 0.25
+"""An attempt that began since the last look is looked at within this time."""
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all generations of a client share."""
+
+    clock: Clock
+    rng: random.Random
+    retries: RetryBudget
+    hedges: HedgeBudget
+    max_wait_s: float
+
+
+class RoutedGeneration:
+    """Satisfies ``tt_compute.backend.Generation`` and books every attempt.
+
+    Args:
+        routes: The planned deployment's first, then the plan's next best ones.
+        request: What the caller asked for.
+        ledger: Of the run.
+        spend: Caps that every attempt stands under.
+        most: Tokens that one attempt may take, for limits and caps.
+        shared: Of the client.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        request: GenerateRequest,
+        ledger: Ledger,
+        *,
+        spend: SpendGuard,
+        most: Usage,
+        shared: Shared,
+    ) -> None:
+        self._routes = list(routes)
+        self._request = request
+        self._deadline = math.inf if request.deadline is None else request.deadline
+        self._ledger = ledger
+        self._spend = spend
+        self._most = most
+        self._shared = shared
+        self._clock = shared.clock
+        self._quota = FanOutQuota()
+        self._slots: dict[int, Slot] = {}
+        self._drawn = 0
+        self._unfunded: deque[Slot] = deque()
+        self._events: deque[Event] = deque()
+        self._consumer: asyncio.Future[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._lost: Exception | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the prompt at the first deployment of the plan that takes it.
+
+        Raises:
+            TTComputeError: None does; the error of the planned one.
+        """
+        first: TTComputeError | None = None
+        for route in self._routes:
+            try:
+                await route.open(self)
+            except RequestRefused:
+                raise
+            except BackendError as error:
+                first = first or error
+            else:
+                # What was planned and cannot be had goes to the end of the line.
+                self._routes.sort(key=lambda one: one.error is not None)
+                return
+        assert first is not None
+        raise first
+
+    # --- the protocol ----------------------------------------------------------------------------
+
+    def draw(self, n: int = 1) -> range:
+        if self._closed:
+            raise GenerationClosed("the generation's scope was left")
+        indices = range(self._drawn, self._drawn + n)
+        self._drawn += n
+        self._quota.grow(n)
+        now = self._clock.now()
+        for index in indices:
+            self._shared.retries.on_sample()
+            slot = self._slots[index] = Slot(index, now)
+            self._begin(slot)
+        if self._watch is None and self._slots:
+            self._watch = asyncio.get_running_loop().create_task(self._look_after())
+        return indices
+
+    def cancel(self, index: int | None = None) -> None:
+        for one in list(self._slots) if index is None else [index]:
+            slot = self._slots.get(one)
+            if slot is not None and not slot.cancelled:
+                slot.cancelled = True
+                self._stop(slot, "cancelled")
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if not self._slots:
+                lost, self._lost = self._lost, None
+                if lost is not None:
+                    raise lost
+                raise StopAsyncIteration
+            if self._lost is not None and not isinstance(self._lost, BackendError):
+                raise self._lost
+            self._consumer = asyncio.get_running_loop().create_future()
+            try:
+                await self._consumer
+            finally:
+                self._consumer = None
+        return self._events.popleft()
+
+    async def aclose(self) -> None:
+        """End everything; every attempt is booked when it returns."""
+        self._closed = True
+        self.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        for route in self._routes:
+            route.begin_close()
+        for route in self._routes:
+            await route.end_close(_CLOSE_S)
+        for slot in list(self._slots.values()):
+            error = ServerError(f"sample {slot.index} never ended")
+            self._end(slot, Failed(index=slot.index, error=error), self._routes[0])
+
+    # --- beginning an attempt ----------------------------------------------------------------------
+
+    def _begin(self, slot: Slot) -> None:
+        """Begin at once where nothing stands in the way; else a task waits."""
+        planned = self._routes[0]
+        now, most = self._clock.now(), self._most
+        tokens = most.input_tokens + most.output_tokens
+        if planned.is_open and planned.gate.bulkhead.try_enter():
+            made = planned.gate.enter(tokens, now)
+            if not isinstance(made, Hold):
+                self._start(slot, planned, made)
+                return
+            planned.gate.bulkhead.leave()
+        self._launch(slot, None)
+
+    def _launch(self, slot: Slot, chosen: Next | None) -> None:
+        slot.launch = asyncio.get_running_loop().create_task(self._launch_later(slot, chosen))
+
+    async def _launch_later(self, slot: Slot, chosen: Next | None) -> None:
+        tried: set[int] = set()
+        held: BackendError | None = None
+        while True:
+            left_s = self._left_s()
+            if chosen is None:
+                standings = [one for one in self._standings() if one.route not in tried]
+                limit_s = min(left_s, self._shared.max_wait_s)
+                chosen = first_choice(standings, left_s=limit_s) if standings else None
+            if chosen is None:
+                self._give_up(slot, held or self._why_not())
+                return
+            if chosen.wait_s > 0:
+                await self._clock.sleep(chosen.wait_s)
+            route, chosen = self._routes[chosen.route], None
+            held = await self._try_at(slot, route)
+            if held is None:
+                return
+            if isinstance(held, Overloaded) or not isinstance(held, RateLimitError):
+                tried.add(self._routes.index(route))
+
+    async def _try_at(self, slot: Slot, route: Route) -> BackendError | None:
+        """Begin an attempt there; the error where it cannot be."""
+        try:
+            await route.open(self)
+            await self._place_at(route)
+        except BackendError as error:
+            return error
+        except TTComputeError as error:
+            return BackendError(error.message, deployment=route.spec.id, hint=error.hint)
+        tokens = self._most.input_tokens + self._most.output_tokens
+        made = route.gate.enter(tokens, self._clock.now())
+        if isinstance(made, Hold):
+            route.gate.bulkhead.leave()
+            return made.error
+        slot.launch = None
+        self._start(slot, route, made)
+        return None
+
+    async def _place_at(self, route: Route) -> None:
+        bulkhead = route.gate.bulkhead
+        if bulkhead.try_enter():
+            return
+        granted = asyncio.get_running_loop().create_future()
+        left_s = self._left_s()
+        waiter = bulkhead.enqueue(
+            lambda: None if granted.done() else granted.set_result(None),
+            left_s=None if math.isinf(left_s) else left_s,
+        )
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if waiter.active:
+                bulkhead.give_up(waiter)
+            else:
+                bulkhead.leave()
+            raise
+
+    def _start(self, slot: Slot, route: Route, entry: Entry) -> None:
+        try:
+            reserved = self._spend.reserve(route.spec, self._most)
+        except BackendError as error:
+            route.gate.end(entry, self._clock.now(), tokens=0, sent=False, gave_up=True)
+            if any(other.tries for other in self._slots.values()):
+                # What is under way will cost less than was set aside for it.
+                self._unfunded.append(slot)
+            else:
+                self._give_up(slot, error)
+            return
+        one = Try(slot, route, entry, reserved)
+        slot.attempts += 1
+        slot.tries.append(one)
+        self._shared.hedges.on_attempt()
+        route.draw(one)
+
+    # --- what comes of it --------------------------------------------------------------------------
+
+    def on_event(self, route: Route, event: Event) -> None:
+        """Told by the route."""
+        one = route.tries.get(event.index)
+        if one is None:
+            self.on_lost(
+                route,
+                ServerError(
+                    f"{route.spec.id} spoke of sample {event.index}, which was not drawn or had ended",
+                    deployment=route.spec.id,
+                    hint="the backend breaks the protocol; report it to its authors",
+                ),
+            )
+        elif isinstance(event, Delta):
+            self._on_delta(one, event)
+        else:
+            del route.tries[event.index]
+            one.slot.tries.remove(one)
+            self._on_end(one, event)
+
+    def on_lost(self, route: Route, error: Exception) -> None:
+        """Told by the route."""
+        route.error = error
+        if not isinstance(error, BackendError):
+            self._lost = error
+            self._wake()
+        failure = error if isinstance(error, BackendError) else ServerError(str(error))
+        for one in list(route.tries.values()):
+            one.slot.tries.remove(one)
+            self._on_failed(one, Failed(index=one.native, error=failure))
+        route.tries.clear()
+        if all(other.error is not None for other in self._routes):
+            self._lost = self._lost or error
+            self._wake()
+
+    def _on_delta(self, one: Try, delta: Delta) -> None:
+        now, slot = self._clock.now(), one.slot
+        one.alive_at = now
+        if one.first_at is None and (delta.text or delta.reasoning):
+            one.first_at = now
+            one.route.gate.first_token(now - one.entry.started)
+            for other in slot.tries:
+                if other is not one:
+                    other.route.stop(other)
+            if slot.shown:
+                delta = msgspec.structs.replace(delta, restart=True)
+        if self._request.deltas != "none" and slot.tries[-1:] and not self._beaten(one):
+            slot.shown = True
+            self._put(msgspec.structs.replace(delta, index=slot.index))
+
+    @staticmethod
+    def _beaten(one: Try) -> bool:
+        """Whether another attempt at the sample was the first with a token."""
+        if one.first_at is None:
+            return any(other.first_at is not None for other in one.slot.tries)
+        return any(
+            other is not one and other.first_at is not None and other.first_at < one.first_at
+            for other in one.slot.tries
+        )
+
+    def _on_end(self, one: Try, event: Sample | Failed) -> None:
+        if isinstance(event, Failed):
+            self._on_failed(one, event)
+        elif event.finish_reason in {"cancelled", "deadline"}:
+            if one.late is not None:
+                failed = Failed(
+                    index=event.index, error=one.late, text=event.text, usage=event.usage
+                )
+                self._on_failed(one, failed)
+            else:
+                self._on_stopped(one, event)
+        else:
+            self._settle(one, event.usage, limits=event)
+            self._end(one.slot, event, one.route)
+
+    def _on_stopped(self, one: Try, event: Sample) -> None:
+        self._settle(one, event.usage, gave_up=True)
+        if one.slot.tries or one.slot.launch is not None or one.slot.index not in self._slots:
+            self._book_extra(one, event.usage, None)
+        else:
+            self._end(one.slot, event, one.route)
+
+    def _on_failed(self, one: Try, event: Failed) -> None:
+        slot, error = one.slot, event.error
+        self._settle(one, event.usage, error=error)
+        if slot.index not in self._slots or slot.tries or slot.launch is not None:
+            self._book_extra(one, event.usage, error)
+            return
+        following = None if slot.cancelled or self._closed else self._next(one, error)
+        if following is None:
+            self._end(slot, event, one.route)
+        else:
+            self._book_extra(one, event.usage, error)
+            self._launch(slot, following)
+
+    def _next(self, one: Try, error: BackendError) -> Next | None:
+        """Where the sample is drawn again; takes it from what extra attempts are left."""
+        at = self._routes.index(one.route)
+        standings = self._standings()
+        following = decide(
+            error,
+            attempts=one.slot.attempts,
+            failed=standings[at],
+            others=[standing for standing in standings if standing.route != at],
+            left_s=self._left_s(),
+            max_wait_s=self._shared.max_wait_s,
+            rng=self._shared.rng,
+        )
+        if following is None:
+            return None
+        if following.route != at and self._routes[following.route].gate.clean:
+            # The sample's own attempt, made elsewhere: what bounds repetition must not lose samples.
+            return following
+        if not self._quota.take():
+            return None
+        if not self._shared.retries.take():
+            self._quota.give_back()
+            return None
+        return following
+
+    def _end(self, slot: Slot, event: Sample | Failed, route: Route) -> None:
+        if self._slots.pop(slot.index, None) is None:
+            return
+        for other in slot.tries:
+            other.route.stop(other)
+        now = self._clock.now()
+        ended = msgspec.structs.replace(event, index=slot.index)
+        if isinstance(ended, Sample) and slot.attempts > 1:
+            ended = msgspec.structs.replace(ended, timing=_whole(ended.timing, now - slot.drawn_at))
+        self._ledger.book(route.spec, ended, drawn_at=slot.drawn_at, ended_at=now)
+        self._put(ended)
+
+    def _give_up(self, slot: Slot, error: BackendError) -> None:
+        slot.launch = None
+        if not slot.tries:
+            self._end(slot, Failed(index=slot.index, error=error), self._routes[0])
+
+    def _stop(self, slot: Slot, reason: Literal["cancelled", "deadline"]) -> None:
+        """End a sample for the caller's sake: what runs is stopped, what waits has cost nothing."""
+        launch, slot.launch = slot.launch, None
+        if launch is not None:
+            launch.cancel()
+        for one in slot.tries:
+            one.route.stop(one)
+        if not slot.tries:
+            took = Timing(total_s=self._clock.now() - slot.drawn_at)
+            ended = Sample(index=slot.index, text="", finish_reason=reason, timing=took)
+            self._end(slot, ended, self._routes[0])
+
+    def _settle(
+        self,
+        one: Try,
+        usage: Usage,
+        *,
+        error: BackendError | None = None,
+        gave_up: bool = False,
+        limits: Sample | None = None,
+    ) -> None:
+        now = self._clock.now()
+        one.route.gate.end(
+            one.entry,
+            now,
+            tokens=usage.input_tokens - usage.cached_tokens + usage.output_tokens,
+            error=error,
+            gave_up=gave_up,
+            limits=() if limits is None else limits.rate_limits,
+        )
+        self._spend.settle(one.reserved, one.route.spec, usage)
+        if self._unfunded and not self._closed:
+            waiting, self._unfunded = self._unfunded, deque()
+            for slot in waiting:
+                if slot.index in self._slots:
+                    self._begin(slot)
+
+    def _book_extra(self, one: Try, usage: Usage, error: BackendError | None) -> None:
+        self._ledger.book_extra(
+            one.route.spec,
+            usage,
+            outcome="cancelled" if error is None else "failed",
+            status=None if error is None else type(error).__name__,
+            latency_s=self._clock.now() - one.entry.started,
+        )
+
+    # --- looking after what runs ---------------------------------------------------------------------
+
+    async def _look_after(self) -> None:
+        with suppress(asyncio.CancelledError):
+            while self._slots:
+                wait_s = self._look()
+                await self._clock.sleep(min(max(wait_s, 0.0), _LOOK_S))
+            self._watch = None
+
+    def _look(self) -> float:
+        """Stop what is too slow; returns the seconds until the next one is."""
+        now = self._clock.now()
+        soonest = self._deadline
+        if now >= self._deadline:
+            for slot in list(self._slots.values()):
+                if not slot.tries:
+                    self._stop(slot, "deadline")
+            if now >= self._deadline + GRACE_S and self._slots:
+                self._lost = DeadlineExceeded(
+                    f"{self._routes[0].spec.id} did not end its samples at the deadline",
+                    hint="the backend does not keep the deadline of the protocol; report it to its authors",
+                )
+                self._wake()
+            soonest = self._deadline + GRACE_S
+        for slot in list(self._slots.values()):
+            for one in list(slot.tries):
+                soonest = min(soonest, self._look_at(one, now))
+        return soonest - now
+
+    def _look_at(self, one: Try, now: float) -> float:
+        """Stop an attempt that shows no life; returns when it next must have shown some."""
+        if one.late is not None or not one.route.streams:
+            return math.inf
+        if one.first_at is not None:
+            due = one.alive_at + one.route.gate.stall_timeout_s
+            what = f"no further token within {one.route.gate.stall_timeout_s:g} s"
+        else:
+            patience_s = self._first_token_patience_s(one)
+            due = one.entry.started + patience_s
+            what = f"no first token within {patience_s:.3g} s"
+        if now >= due:
+            one.late = Stalled(f"{one.route.spec.id}: {what}", deployment=one.route.spec.id)
+            one.route.stop(one)
+            return math.inf
+        return min(due, self._hedge(one, now))
+
+    def _first_token_patience_s(self, one: Try) -> float:
+        """Never over half the time that was left when it began, while another deployment could still help."""
+        patience_s = one.route.gate.first_token_timeout_s
+        others = any(route is not one.route and route.error is None for route in self._routes)
+        if others and math.isfinite(self._deadline):
+            return min(patience_s, (self._deadline - one.entry.started) / 2)
+        return patience_s
+
+    def _hedge(self, one: Try, now: float) -> float:
+        """Send a slow attempt a second time, elsewhere; returns when that would be due."""
+        shared = self._shared
+        after_s = one.route.gate.hedge_after_s() if shared.hedges.enabled else None
+        if after_s is None or one.first_at is not None or one.hedged or len(one.slot.tries) > 1:
+            return math.inf
+        due = one.entry.started + after_s
+        if now < due:
+            return due
+        one.hedged = True
+        other = next(
+            (
+                s
+                for s in self._standings()
+                if s.wait_s <= 0 and self._routes[s.route] is not one.route
+            ),
+            None,
+        )
+        if other is not None and shared.hedges.take():
+            self._launch(one.slot, Next(route=other.route, wait_s=0.0))
+        return math.inf
+
+    # --- small things ----------------------------------------------------------------------------------
+
+    def _standings(self) -> list[Standing]:
+        now, most = self._clock.now(), self._most
+        tokens = most.input_tokens + most.output_tokens
+        return [
+            Standing(
+                route=at,
+                wait_s=math.inf if route.error is not None else route.gate.wait_s(tokens, now),
+                least_s=route.gate.least_s,
+            )
+            for at, route in enumerate(self._routes)
+        ]
+
+    def _why_not(self) -> BackendError:
+        """Of the planned deployment, when none can begin."""
+        for route in self._routes:
+            if isinstance(route.error, BackendError):
+                return route.error
+        planned, now = self._routes[0], self._clock.now()
+        held = planned.gate.hold(self._most.input_tokens + self._most.output_tokens, now)
+        if held is not None:
+            return held.error
+        return ServerError(f"no deployment could begin sample within {self._left_s():.1f} s")
+
+    def _left_s(self) -> float:
+        return self._deadline - self._clock.now()
+
+    def _put(self, event: Event) -> None:
+        self._events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._consumer is not None and not self._consumer.done():
+            self._consumer.set_result(None)
+
+
+def _whole(timing: Timing, total_s: float) -> Timing:
+    """Since ``draw`` asked, not since the last attempt began."""
+    shift_s = total_s - timing.total_s
+    first_s = None if timing.first_token_s is None else timing.first_token_s + shift_s
+    return msgspec.structs.replace(timing, total_s=total_s, first_token_s=first_s)
