@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tt_compute.errors import ConnectionFailed
+from tt_compute.errors import BackendError, ConnectionFailed
 from tt_compute_backends.wire.httpx_transport import AiohttpTransport
 from tt_compute_backends.wire.request import Body
 from tt_compute_backends.wire.transport import Response
@@ -100,13 +100,11 @@ class _Refusal:
         yield self._response.content
 
 
-def _failed(error: Exception, host: str) -> ConnectionFailed:
-    cause = error.__cause__ or error
-    if isinstance(cause, ConnectionFailed):
-        return cause
-    inner = cause.__cause__
-    return (
-        inner
-        if isinstance(inner, ConnectionFailed)
-        else ConnectionFailed(f"{host}: the connection failed ({type(cause).__name__})")
-    )
+def _failed(error: Exception, host: str) -> BackendError:
+    """Our own error, which the SDK wrapped on its way, or one for what is not ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BackendError):
+            return cause
+        cause = cause.__cause__
+    return ConnectionFailed(f"{host}: the connection failed ({type(error).__name__})")
