@@ -14,6 +14,7 @@ from tt_compute.types import (
     BackendEnv,
     DeploymentSpec,
     Event,
+    Finding,
     GenerateRequest,
     Message,
     ModelInfo,
@@ -23,6 +24,7 @@ from tt_compute.types import (
 __all__ = [
     "Backend",
     "Embedder",
+    "Examinable",
     "Generation",
     "LikelihoodScorer",
     "ProcessScorer",
@@ -111,6 +113,15 @@ class Warmable(Protocol):
             ModelNotFound: No source could deliver the weights.
             ModelLoadError: They cannot be loaded.
         """
+        ...
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """Optional ability: look whether the service is there and takes the key, at no cost."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """What was found; also that the service cannot be reached, which raises nothing."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from tt_compute.config_trust import check_destination
 from tt_compute.dispatch.settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
@@ -37,6 +38,7 @@ EMBEDDED_DEPLOYMENTS = ("local/smollm2-135m-openvino",)
 
 T = TypeVar("T")
 _DEFAULT = "default"
+_FOUND_HERE = "working folder"
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +92,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     dispatch: DispatchSettings
     data_dir: Path
     cache_dir: Path
+    chosen: bool = True
+    """Whether somebody named the file, or wrote the mapping; False = it was just there."""
     origins: dict[str, str]
     """Where each effective value comes from: ``file:line``, ``default``, ``environment TTC_...``."""
 
@@ -147,7 +151,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         for spec in self.deployments:
             if spec.id == deployment:
                 return spec
-        return self.library.resolve(deployment)
+        spec = self.library.resolve(deployment)
+        if not self.chosen:
+            check_destination(spec)
+        return spec
 
     def settings(self) -> tuple[Setting, ...]:
         """Each effective value and its origin."""
@@ -191,7 +198,7 @@ def _find(
         return _existing(Path(path), "argument")
     if named:
         return _existing(Path(named).expanduser(), f"environment {CONFIG_VARIABLE}")
-    for place, origin in ((folder, "working folder"), (config_dir(environ), "user's folder")):
+    for place, origin in ((folder, _FOUND_HERE), (config_dir(environ), "user's folder")):
         if (place / FILE_NAME).is_file():
             return place / FILE_NAME, origin
     return None, "none found"
@@ -217,10 +224,16 @@ def _make(
     objective = _section(document, normal, "objective", Objective)
     store = _section(document, normal, "store", StoreSettings)
     library = _library(document, normal)
+    deployments = _deployments(document, library, available or (lambda _backend: True))
+    chosen = origin != _FOUND_HERE
+    if not chosen:
+        for spec in deployments:
+            check_destination(spec)
     return Config(
         file=file,
         library=library,
-        deployments=_deployments(document, library, available or (lambda _backend: True)),
+        deployments=deployments,
+        chosen=chosen,
         objective=objective,
         store=store,
         dispatch=_section(document, normal, "dispatch", DispatchSettings),

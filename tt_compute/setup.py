@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
 import msgspec
 
+from tt_compute.backend import Examinable
 from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
@@ -23,7 +24,15 @@ from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
 from tt_compute.secrets import EnvironmentSecrets
 from tt_compute.store import Store
-from tt_compute.types import Capabilities, Clock, DeploymentSpec, ModelStore, Probe, Secrets
+from tt_compute.types import (
+    Capabilities,
+    Clock,
+    DeploymentSpec,
+    Finding,
+    ModelStore,
+    Probe,
+    Secrets,
+)
 from tt_compute.verify.math_process import MathProcess
 
 __all__ = ["STORE_FILE", "Setup"]
@@ -143,6 +152,15 @@ class Setup:
             models = await backend.models()
             self._capabilities[spec.id] = models[0].capabilities
         return self._capabilities[spec.id]
+
+    async def examine(self, spec: DeploymentSpec) -> Sequence[Finding]:
+        """What the deployment's backend finds when it looks at its service; nothing for those that have none.
+
+        Raises:
+            BackendError: The backend cannot be made.
+        """
+        backend = await self._backends.get(spec)
+        return await backend.examine() if isinstance(backend, Examinable) else ()
 
     async def estimates(self) -> Estimates:
         """What past runs taught, as of the last time it was read."""

@@ -58,6 +58,7 @@ __all__ = [
     "EngineDied",
     "Event",
     "Failed",
+    "Finding",
     "FinishReason",
     "GenerateRequest",
     "GenerationClosed",
@@ -347,6 +348,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """The line that would mend it; empty when none would."""
     version: str | None = None
     """Version of the library that was found."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a check found."""
+
+    name: str
+    ok: bool | None
+    """None = not checked, or worth no alarm."""
+    detail: str
 
 
 class Clock(Protocol):

@@ -10,6 +10,7 @@ import inspect
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from tt_compute.errors import AuthenticationError
 from tt_compute.types import DeploymentSpec
 from tt_compute_backends.wire.backend import WireBackend, WireOptions
 from tt_compute_backends.wire.base_url import base_url, without_api_path
@@ -25,6 +26,7 @@ class CerebrasBackend(WireBackend):
     name: ClassVar[str] = "cerebras"
     libraries = (("cerebras-cloud-sdk", (1, 60)), ("aiohttp", (3, 10)))
     install = 'pip install "tt-compute[cerebras]"'
+    api_path = "/v1/"
     key_variable = "CEREBRAS_API_KEY"
 
     @classmethod
@@ -36,6 +38,11 @@ class CerebrasBackend(WireBackend):
     @classmethod
     def connect(cls, url: str, key: str | None, options: WireOptions) -> Transport:
         del options
+        if key is None:
+            raise AuthenticationError(
+                "the SDK needs a key, and none is named for this host",
+                hint="name one in `auth:` of the deployment; the service's own variable is for its own host",
+            )
         library: Any = importlib.import_module("cerebras.cloud.sdk")
         sdk: Any = importlib.import_module("tt_compute_backends.wire.sdk")
         client = library.AsyncCerebras(

@@ -44,6 +44,7 @@ class OpenAIBackend(WireBackend):
     Options: ClassVar[type[Any]] = OpenAIOptions
     libraries = (("aiohttp", (3, 10)),)
     install = 'pip install "tt-compute[openai]"'
+    api_path = "/"
     key_variable = "OPENAI_API_KEY"
 
     @classmethod

@@ -19,7 +19,12 @@ from tt_compute.cli.codes import FAILED
 from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.config import FILE_NAME, Config, starter_text
-from tt_compute.errors import ConfigError, InvalidRequestError, TTComputeError
+from tt_compute.errors import (
+    AuthenticationError,
+    ConfigError,
+    InvalidRequestError,
+    TTComputeError,
+)
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.registry import Registry
 from tt_compute.setup import STORE_FILE, Setup
@@ -243,6 +248,12 @@ async def _examine_deployment(setup: Setup, deployment: str) -> list[dict[str, A
     if probe.available:
         try:
             await setup.capabilities(spec)
+            findings += [
+                _finding(f"{deployment}: {found.name}", ok=found.ok, detail=found.detail)
+                for found in await setup.examine(spec)
+            ]
+        except AuthenticationError as exc:
+            findings.append(_finding(f"{deployment}: key", ok=False, detail=exc.message))
         except TTComputeError as exc:
             findings.append(_finding(f"{deployment}: options", ok=False, detail=exc.message))
     return findings

@@ -27,11 +27,13 @@ from tt_compute.types import (
     Auth,
     BackendEnv,
     DeploymentSpec,
+    Finding,
     GenerateRequest,
     ModelInfo,
     Probe,
 )
 from tt_compute_backends.checks import check_request
+from tt_compute_backends.wire.examine import examine
 from tt_compute_backends.wire.generation import Place, WireGeneration
 from tt_compute_backends.wire.meter import TokenMeter
 from tt_compute_backends.wire.request import build
@@ -73,13 +75,21 @@ class WireBackend(ABC):
     libraries: ClassVar[tuple[tuple[str, tuple[int, ...]], ...]]
     """Distributions and their least versions."""
     install: ClassVar[str]
+    api_path: ClassVar[str]
+    """Between the base URL and what every service of this wire has, such as ``models``."""
     key_variable: ClassVar[str | None]
-    """Where the key is when the deployment's ``auth`` does not say."""
+    """Where the key is when the deployment's ``auth`` does not say; used for the service's own host alone."""
 
     def __init__(
-        self, spec: DeploymentSpec, options: WireOptions, place: Place, service: Service
+        self,
+        spec: DeploymentSpec,
+        options: WireOptions,
+        place: Place,
+        service: Service,
+        url: str,
     ) -> None:
         self._spec = spec
+        self._url = url
         self._options = options
         self._place = place
         self._service = service
@@ -132,7 +142,8 @@ class WireBackend(ABC):
         _check_extra(spec, options)
         url, service = cls.address(spec, options)
         service = _as_told(service, options)
-        key = _key(env, spec, cls.key_variable if service.needs_key else None)
+        own = urlsplit(url).hostname in service.hosts
+        key = _key(env, spec, cls.key_variable if own else None)
         place = Place(
             transport=cls.connect(url, key, options),
             service=service,
@@ -145,7 +156,7 @@ class WireBackend(ABC):
             native_n=options.native_n and service.native_n,
             requests_window_s=service.requests_window_s,
         )
-        return cls(spec, options, place, service)
+        return cls(spec, options, place, service, url)
 
     async def models(self) -> Sequence[ModelInfo]:
         return [
@@ -188,6 +199,16 @@ class WireBackend(ABC):
         finally:
             self._open.discard(generation)
             await _shielded_close(generation)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Ask for the list of models, which costs nothing: is it there, does it take the key, how much is left."""
+        return await examine(
+            self._url + self.api_path,
+            self._place.key,
+            model=self._spec.remote_model,
+            wall=self._place.wall,
+            requests_window_s=self._place.requests_window_s,
+        )
 
     async def aclose(self) -> None:
         """Cancel what is live and close every connection; may be called twice."""

@@ -28,6 +28,11 @@ def _fault(seen: Seen) -> Fault:
     return seen.fault
 
 
+def _sender(seen: Seen) -> str:
+    """Some servers echo what they were sent, the key included."""
+    return seen.headers.get("authorization", "nobody")
+
+
 async def _reset_before_head(server: ChatServer, seen: Seen, exchange: Exchange) -> None:
     del server, seen
     exchange.reset()
@@ -49,7 +54,7 @@ async def _status(server: ChatServer, seen: Seen, exchange: Exchange) -> None:
     fault = _fault(seen)
     seen.status = fault.status
     code = "rate_limit_exceeded" if fault.status == 429 else "internal_error"
-    document = server.shape.error(fault.status, f"forced {fault.status}", code)
+    document = server.shape.error(fault.status, f"forced {fault.status} for {_sender(seen)}", code)
     server.answer(exchange, fault.status, document, fault.headers)
 
 
