@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from tt_compute.config_trust import check_destination
-from tt_compute.dispatch.settings import DispatchSettings
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
 from tt_compute.planning.types import Objective

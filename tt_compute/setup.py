@@ -14,7 +14,7 @@ from tt_compute.backend import Examinable
 from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
-from tt_compute.dispatch.making import make_dispatcher
+from tt_compute.dispatch_setup import make_dispatcher
 from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback

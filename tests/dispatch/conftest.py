@@ -11,8 +11,8 @@ import pytest
 from tt_compute.clock import SystemClock
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
-from tt_compute.dispatch.settings import DispatchSettings
 from tt_compute.dispatch.spend import SpendGuard
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.profiles.schema import (
     Auth,
     Endpoint,

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.dispatch.settings import DispatchSettings
 from tt_compute.dispatch.spend import Cap, SpendGuard
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import (
     AuthenticationError,
     CircuitOpen,

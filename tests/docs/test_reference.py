@@ -20,6 +20,7 @@ from tt_compute import errors
 from tt_compute.cli.main import cli, main
 from tt_compute.client import AsyncClient, Client
 from tt_compute.config import Config, StoreSettings
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import ConfigError, TTComputeError
 from tt_compute.options import SolveOptions
 from tt_compute.planning.types import Objective
@@ -333,7 +334,11 @@ def test_keys_of_the_configuration_are_those_of_the_loader() -> None:
     with pytest.raises(ConfigError) as refusal:
         Config.from_mapping({"zzz": 1}, environ={})
     known = set(str(refusal.value.hint).removeprefix("known: ").split(", "))
-    sections: dict[str, type[msgspec.Struct]] = {"objective": Objective, "store": StoreSettings}
+    sections: dict[str, type[msgspec.Struct]] = {
+        "objective": Objective,
+        "store": StoreSettings,
+        "dispatch": DispatchSettings,
+    }
     wanted = {
         f"{name}.{field.name}": _shown(field.default).replace(".0`", "`")
         for name, struct in sections.items()
@@ -361,7 +366,7 @@ OPTION_PAGES = {
     "mock": ("testing.md", "Options"),
     **{
         name: ("configuration.md", f"Options of `{name}`")
-        for name in ("openvino", "onnxruntime", "torch")
+        for name in ("openvino", "onnxruntime", "torch", "groq", "cerebras", "openai")
     },
 }
 

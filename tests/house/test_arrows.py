@@ -25,15 +25,18 @@ ARROWS: dict[str, set[str]] = {
     "stopping": {"errors"},
     "verify": GROUND,
     "planning": GROUND | {"stopping"},
-    "config": GROUND | {"paths", "planning"},
+    "config_trust": GROUND,
+    "dispatch_settings": GROUND,
+    "config": GROUND | {"config_trust", "dispatch_settings", "paths", "planning"},
     "results": GROUND | {"planning"},
     "store": GROUND | {"paths", "planning", "results"},
-    "dispatch": GROUND | {"backend", "registry", "results"},
+    "dispatch": GROUND | {"backend", "dispatch_settings", "prompts", "registry", "results"},
     "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify"},
 }
 """What each part below the client may import; client and above may import all of these."""
 CLIENT_LEVEL = {
     "client",
+    "dispatch_setup",
     "execution",
     "many",
     "options",

@@ -79,7 +79,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="there is no backend 'mok'") as caught:
         Registry().load("mok")
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith("did you mean 'mock'? backends: mock")
+    assert caught.value.hint.startswith("did you mean 'mock'? backends: cerebras, groq, mock,")
     with pytest.raises(UnknownNameError):
         Registry().probe("mok")
 

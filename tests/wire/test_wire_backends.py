@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 import anyio.lowlevel
@@ -285,7 +285,7 @@ async def test_a_proxy_of_the_environment_is_used_and_no_proxy_kept(
 async def tls_server(authority: trustme.CA) -> AsyncGenerator[str, None]:
     """Speaks TLS with a certificate of the authority, and no HTTP."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    cast("Any", authority.issue_cert("127.0.0.1")).configure_cert(context)
     listener = await asyncio.start_server(lambda _, out: out.close(), "127.0.0.1", 0, ssl=context)
     port: int = listener.sockets[0].getsockname()[1]
     try:

@@ -17,9 +17,10 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.limiters import Limiters
 from tt_compute.dispatch.quota import HedgeBudget, RetryBudget
 from tt_compute.dispatch.route import Route
-from tt_compute.dispatch.routed import RoutedGeneration, Shared
-from tt_compute.dispatch.settings import DispatchSettings
+from tt_compute.dispatch.routed import RoutedGeneration
+from tt_compute.dispatch.shared import Shared
 from tt_compute.dispatch.spend import Cap, SpendGuard
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
 from tt_compute.prompts import estimate_tokens
 from tt_compute.types import (

@@ -25,6 +25,8 @@ class Slot:
         self.drawn_at = drawn_at
         self.attempts = 0
         self.tries: list[Try] = []
+        self.leader: Try | None = None
+        """The attempt under way that was the first with a token."""
         self.launch: asyncio.Task[None] | None = None
         """Waits to begin an attempt."""
         self.cancelled = False
@@ -53,6 +55,12 @@ class Try:
         """Why it was stopped by us: too slow."""
         self.hedged = False
         """Whether a second attempt was sent because this one was slow."""
+
+    def leave(self) -> None:
+        """It has ended."""
+        self.slot.tries.remove(self)
+        if self.slot.leader is self:
+            self.slot.leader = None
 
 
 class Listener(Protocol):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
@@ -15,39 +13,25 @@ import msgspec
 from tt_compute.dispatch.decide import Next, Standing, decide, first_choice
 from tt_compute.dispatch.gate import Entry, Hold
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.dispatch.quota import FanOutQuota, HedgeBudget, RetryBudget
+from tt_compute.dispatch.quota import FanOutQuota
 from tt_compute.dispatch.route import Route, Slot, Try
+from tt_compute.dispatch.shared import Shared
 from tt_compute.dispatch.spend import SpendGuard
+from tt_compute.dispatch.watch import look_after
 from tt_compute.errors import (
     BackendError,
-    DeadlineExceeded,
     GenerationClosed,
     Overloaded,
     RateLimitError,
     RequestRefused,
     ServerError,
-    Stalled,
     TTComputeError,
 )
-from tt_compute.types import Clock, Delta, Event, Failed, GenerateRequest, Sample, Timing, Usage
+from tt_compute.types import Delta, Event, Failed, GenerateRequest, Sample, Timing, Usage
 
-__all__ = ["RoutedGeneration", "Shared"]
+__all__ = ["RoutedGeneration"]
 
-GRACE_S: Final = 1.0
-"""How long past the deadline a backend may take to end its samples by itself, as the protocol asks."""
 _CLOSE_S: Final = 1.0
-_LOOK_S: Final = 0.25
-"""An attempt that began since the last look is looked at within this time."""
-
-
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What all generations of a client share."""
-
-    clock: Clock
-    rng: random.Random
-    retries: RetryBudget
-    hedges: HedgeBudget
-    max_wait_s: float
 
 
 class RoutedGeneration:
@@ -78,6 +62,7 @@ class RoutedGeneration:
         self._ledger = ledger
         self._spend = spend
         self._most = most
+        self._tokens = most.input_tokens + most.output_tokens
         self._shared = shared
         self._clock = shared.clock
         self._quota = FanOutQuota()
@@ -124,8 +109,11 @@ class RoutedGeneration:
             self._shared.retries.on_sample()
             slot = self._slots[index] = Slot(index, now)
             self._begin(slot)
-        if self._watch is None and self._slots:
-            self._watch = asyncio.get_running_loop().create_task(self._look_after())
+        if self._slots and (self._watch is None or self._watch.done()):
+            watch = look_after(
+                self, self._clock, self._deadline, hedging=self._shared.hedges.enabled
+            )
+            self._watch = asyncio.get_running_loop().create_task(watch)
         return indices
 
     def cancel(self, index: int | None = None) -> None:
@@ -173,10 +161,9 @@ class RoutedGeneration:
     def _begin(self, slot: Slot) -> None:
         """Begin at once where nothing stands in the way; else a task waits."""
         planned = self._routes[0]
-        now, most = self._clock.now(), self._most
-        tokens = most.input_tokens + most.output_tokens
+        now = self._clock.now()
         if planned.is_open and planned.gate.bulkhead.try_enter():
-            made = planned.gate.enter(tokens, now)
+            made = planned.gate.enter(self._tokens, now)
             if not isinstance(made, Hold):
                 self._start(slot, planned, made)
                 return
@@ -216,8 +203,7 @@ class RoutedGeneration:
             return error
         except TTComputeError as error:
             return BackendError(error.message, deployment=route.spec.id, hint=error.hint)
-        tokens = self._most.input_tokens + self._most.output_tokens
-        made = route.gate.enter(tokens, self._clock.now())
+        made = route.gate.enter(self._tokens, self._clock.now())
         if isinstance(made, Hold):
             route.gate.bulkhead.leave()
             return made.error
@@ -279,7 +265,7 @@ class RoutedGeneration:
             self._on_delta(one, event)
         else:
             del route.tries[event.index]
-            one.slot.tries.remove(one)
+            one.leave()
             self._on_end(one, event)
 
     def on_lost(self, route: Route, error: Exception) -> None:
@@ -290,7 +276,7 @@ class RoutedGeneration:
             self._wake()
         failure = error if isinstance(error, BackendError) else ServerError(str(error))
         for one in list(route.tries.values()):
-            one.slot.tries.remove(one)
+            one.leave()
             self._on_failed(one, Failed(index=one.native, error=failure))
         route.tries.clear()
         if all(other.error is not None for other in self._routes):
@@ -300,27 +286,27 @@ class RoutedGeneration:
     def _on_delta(self, one: Try, delta: Delta) -> None:
         now, slot = self._clock.now(), one.slot
         one.alive_at = now
-        if one.first_at is None and (delta.text or delta.reasoning):
+        if one.first_at is None and (delta.text or delta.reasoning or delta.logprobs):
             one.first_at = now
             one.route.gate.first_token(now - one.entry.started)
-            for other in slot.tries:
-                if other is not one:
-                    other.route.stop(other)
-            if slot.shown:
-                delta = msgspec.structs.replace(delta, restart=True)
-        if self._request.deltas != "none" and slot.tries[-1:] and not self._beaten(one):
+            if slot.leader is None:
+                slot.leader = one
+                self._stop_others(slot, one)
+                if slot.shown:
+                    delta = msgspec.structs.replace(delta, restart=True)
+        if self._request.deltas != "none" and slot.leader is one and slot.index in self._slots:
             slot.shown = True
             self._put(msgspec.structs.replace(delta, index=slot.index))
 
     @staticmethod
-    def _beaten(one: Try) -> bool:
-        """Whether another attempt at the sample was the first with a token."""
-        if one.first_at is None:
-            return any(other.first_at is not None for other in one.slot.tries)
-        return any(
-            other is not one and other.first_at is not None and other.first_at < one.first_at
-            for other in one.slot.tries
-        )
+    def _stop_others(slot: Slot, one: Try | None) -> None:
+        """Nothing more is needed of a sample's other attempts, those that have yet to begin included."""
+        launch, slot.launch = slot.launch, None
+        if launch is not None:
+            launch.cancel()
+        for other in slot.tries:
+            if other is not one:
+                other.route.stop(other)
 
     def _on_end(self, one: Try, event: Sample | Failed) -> None:
         if isinstance(event, Failed):
@@ -385,8 +371,7 @@ class RoutedGeneration:
     def _end(self, slot: Slot, event: Sample | Failed, route: Route) -> None:
         if self._slots.pop(slot.index, None) is None:
             return
-        for other in slot.tries:
-            other.route.stop(other)
+        self._stop_others(slot, None)
         now = self._clock.now()
         ended = msgspec.structs.replace(event, index=slot.index)
         if isinstance(ended, Sample) and slot.attempts > 1:
@@ -401,11 +386,7 @@ class RoutedGeneration:
 
     def _stop(self, slot: Slot, reason: Literal["cancelled", "deadline"]) -> None:
         """End a sample for the caller's sake: what runs is stopped, what waits has cost nothing."""
-        launch, slot.launch = slot.launch, None
-        if launch is not None:
-            launch.cancel()
-        for one in slot.tries:
-            one.route.stop(one)
+        self._stop_others(slot, None)
         if not slot.tries:
             took = Timing(total_s=self._clock.now() - slot.drawn_at)
             ended = Sample(index=slot.index, text="", finish_reason=reason, timing=took)
@@ -445,91 +426,44 @@ class RoutedGeneration:
             latency_s=self._clock.now() - one.entry.started,
         )
 
-    # --- looking after what runs ---------------------------------------------------------------------
+    # --- told by the watch -------------------------------------------------------------------------
 
-    async def _look_after(self) -> None:
-        with suppress(asyncio.CancelledError):
-            while self._slots:
-                wait_s = self._look()
-                await self._clock.sleep(min(max(wait_s, 0.0), _LOOK_S))
-            self._watch = None
+    def waiting(self) -> Sequence[Slot]:
+        """Samples that have no attempt under way."""
+        return [slot for slot in self._slots.values() if not slot.tries]
 
-    def _look(self) -> float:
-        """Stop what is too slow; returns the seconds until the next one is."""
-        now = self._clock.now()
-        soonest = self._deadline
-        if now >= self._deadline:
-            for slot in list(self._slots.values()):
-                if not slot.tries:
-                    self._stop(slot, "deadline")
-            if now >= self._deadline + GRACE_S and self._slots:
-                self._lost = DeadlineExceeded(
-                    f"{self._routes[0].spec.id} did not end its samples at the deadline",
-                    hint="the backend does not keep the deadline of the protocol; report it to its authors",
-                )
-                self._wake()
-            soonest = self._deadline + GRACE_S
-        for slot in list(self._slots.values()):
-            for one in list(slot.tries):
-                soonest = min(soonest, self._look_at(one, now))
-        return soonest - now
+    def running(self) -> Sequence[Try]:
+        return [one for slot in self._slots.values() for one in slot.tries]
 
-    def _look_at(self, one: Try, now: float) -> float:
-        """Stop an attempt that shows no life; returns when it next must have shown some."""
-        if one.late is not None or not one.route.streams:
-            return math.inf
-        if one.first_at is not None:
-            due = one.alive_at + one.route.gate.stall_timeout_s
-            what = f"no further token within {one.route.gate.stall_timeout_s:g} s"
-        else:
-            patience_s = self._first_token_patience_s(one)
-            due = one.entry.started + patience_s
-            what = f"no first token within {patience_s:.3g} s"
-        if now >= due:
-            one.late = Stalled(f"{one.route.spec.id}: {what}", deployment=one.route.spec.id)
-            one.route.stop(one)
-            return math.inf
-        return min(due, self._hedge(one, now))
+    def has_others(self, route: Route) -> bool:
+        """Whether another deployment could still help."""
+        return any(other is not route and other.error is None for other in self._routes)
 
-    def _first_token_patience_s(self, one: Try) -> float:
-        """Never over half the time that was left when it began, while another deployment could still help."""
-        patience_s = one.route.gate.first_token_timeout_s
-        others = any(route is not one.route and route.error is None for route in self._routes)
-        if others and math.isfinite(self._deadline):
-            return min(patience_s, (self._deadline - one.entry.started) / 2)
-        return patience_s
+    def end_waiting(self, slot: Slot) -> None:
+        """Its deadline passed before it could begin."""
+        self._stop(slot, "deadline")
 
-    def _hedge(self, one: Try, now: float) -> float:
-        """Send a slow attempt a second time, elsewhere; returns when that would be due."""
-        shared = self._shared
-        after_s = one.route.gate.hedge_after_s() if shared.hedges.enabled else None
-        if after_s is None or one.first_at is not None or one.hedged or len(one.slot.tries) > 1:
-            return math.inf
-        due = one.entry.started + after_s
-        if now < due:
-            return due
+    def lose(self, error: Exception) -> None:
+        """The whole generation is lost."""
+        self._lost = error
+        self._wake()
+
+    def hedge(self, one: Try) -> None:
+        """Send a slow attempt a second time, to a deployment that is free."""
         one.hedged = True
-        other = next(
-            (
-                s
-                for s in self._standings()
-                if s.wait_s <= 0 and self._routes[s.route] is not one.route
-            ),
-            None,
-        )
-        if other is not None and shared.hedges.take():
-            self._launch(one.slot, Next(route=other.route, wait_s=0.0))
-        return math.inf
+        free = (s.route for s in self._standings() if s.wait_s <= 0)
+        other = next((at for at in free if self._routes[at] is not one.route), None)
+        if other is not None and self._shared.hedges.take():
+            self._launch(one.slot, Next(route=other, wait_s=0.0))
 
     # --- small things ----------------------------------------------------------------------------------
 
     def _standings(self) -> list[Standing]:
-        now, most = self._clock.now(), self._most
-        tokens = most.input_tokens + most.output_tokens
+        now = self._clock.now()
         return [
             Standing(
                 route=at,
-                wait_s=math.inf if route.error is not None else route.gate.wait_s(tokens, now),
+                wait_s=route.gate.wait_s(self._tokens, now) if route.error is None else math.inf,
                 least_s=route.gate.least_s,
             )
             for at, route in enumerate(self._routes)
@@ -541,7 +475,7 @@ class RoutedGeneration:
             if isinstance(route.error, BackendError):
                 return route.error
         planned, now = self._routes[0], self._clock.now()
-        held = planned.gate.hold(self._most.input_tokens + self._most.output_tokens, now)
+        held = planned.gate.hold(self._tokens, now)
         if held is not None:
             return held.error
         return ServerError(f"no deployment could begin sample within {self._left_s():.1f} s")

@@ -58,7 +58,7 @@ class WireOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Draw a wave as one request with ``n``, where the service has it: the prompt is billed once, a single sample
     cannot be cancelled, and no sample has a seed of its own."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
-    extra_body: dict[str, Any] = {}
+    extra_body: dict[str, object] = {}
     """More fields of each request, as the service documents them."""
     max_logprobs: int | None = None
     """How many the service gives; None = what is known of its kind."""

@@ -11,10 +11,10 @@ from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.limiter import Axis
 from tt_compute.dispatch.limiters import Limiters
-from tt_compute.dispatch.settings import DispatchSettings
 from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
 from tt_compute.dispatch.spend import Cap, SpendGuard
 from tt_compute.dispatch.window import Window
+from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.types import Clock
 
 __all__ = ["LIMITS_FILE", "SharedLimiters", "make_dispatcher"]
