@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -28,6 +28,7 @@ __all__ = [
     "Generation",
     "LikelihoodScorer",
     "ProcessScorer",
+    "Pushing",
     "Scorer",
     "Warmable",
 ]
@@ -112,6 +113,21 @@ class Warmable(Protocol):
         Raises:
             ModelNotFound: No source could deliver the weights.
             ModelLoadError: They cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
+class Pushing(Protocol):
+    """Optional ability: hand events over as they happen, which spares whoever multiplexes prompts a task each."""
+
+    def open_pushing(
+        self, request: GenerateRequest, told: Callable[[Event], None]
+    ) -> AbstractAsyncContextManager[Generation]:
+        """As ``open``, but every event goes to ``told``, on the event loop, and none is iterated.
+
+        The scope may be left by another task than entered it; events of what its exit ends come before
+        it returns. A generation that is lost ends every sample with ``Failed``.
         """
         ...
 

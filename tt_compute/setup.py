@@ -180,6 +180,7 @@ class Setup:
         """End every engine and close the store; may be called twice."""
         self._closed = True
         with anyio.CancelScope(shield=True):
+            self.dispatcher.close()
             await self._backends.aclose()
             self.math.close()
             store, self._store = self._store, None

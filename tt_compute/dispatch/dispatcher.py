@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -20,6 +19,7 @@ from tt_compute.dispatch.route import Route
 from tt_compute.dispatch.routed import RoutedGeneration
 from tt_compute.dispatch.shared import Shared
 from tt_compute.dispatch.spend import Cap, SpendGuard
+from tt_compute.dispatch.watch import Watchman
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
 from tt_compute.prompts import estimate_tokens
@@ -80,6 +80,7 @@ class Dispatcher:
             rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
             retries=RetryBudget(),
             hedges=HedgeBudget(settings.hedge_share),
+            watchman=Watchman(clock, hedging=settings.hedge_share > 0),
             max_wait_s=settings.max_wait_s,
         )
         self._gates: dict[str, Gate] = {}
@@ -117,8 +118,11 @@ class Dispatcher:
             await self._within(request, spec, generation.open())
             yield generation
         finally:
-            with anyio.CancelScope(shield=True):
+            if generation.idle:
                 await generation.aclose()
+            else:
+                with anyio.CancelScope(shield=True):
+                    await generation.aclose()
 
     def gate(self, spec: DeploymentSpec) -> Gate:
         """What is known of a deployment's health and limits."""
@@ -127,6 +131,10 @@ class Dispatcher:
                 spec, self._limiters.of(spec), self._shared.rng, self._limiters.now
             )
         return self._gates[spec.id]
+
+    def close(self) -> None:
+        """Stop looking after attempts; all generations must be closed."""
+        self._shared.watchman.close()
 
     async def warm(self, spec: DeploymentSpec) -> None:
         """Make the deployment's backend and, where it has weights to load, load them now.
@@ -186,8 +194,9 @@ class Dispatcher:
     async def _within(
         self, request: GenerateRequest, spec: DeploymentSpec, work: Awaitable[T]
     ) -> T:
-        left_s = math.inf if request.deadline is None else request.deadline - self._clock.now()
-        with anyio.move_on_after(left_s):
+        if request.deadline is None:
+            return await work
+        with anyio.move_on_after(request.deadline - self._clock.now()):
             return await work
         raise DeadlineExceeded(
             f"the deadline passed before {spec.id} had the prompt open",

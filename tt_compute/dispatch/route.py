@@ -1,15 +1,16 @@
-"""A way to one deployment for one prompt: opened, pumped and closed by a task of its own."""
+"""A way to one deployment for one prompt: opened, listened to, closed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from tt_compute.backend import Backend, Generation
+from tt_compute.backend import Backend, Generation, Pushing
 from tt_compute.dispatch.gate import Entry, Gate
 from tt_compute.errors import BackendError, ServerError, TTComputeError
 from tt_compute.types import DeploymentSpec, Event, GenerateRequest
@@ -81,7 +82,6 @@ class Route:
         backend: Makes or finds its backend.
         request: As this deployment shall get it.
         watch: Ask for deltas, where the deployment can, to see whether an attempt is alive.
-        listener: Told of events.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Route:
         self._native: Generation | None = None
         self._opened: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._scope: AbstractAsyncContextManager[Generation] | None = None
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -117,14 +118,45 @@ class Route:
         Raises:
             TTComputeError: It cannot be opened, now or ever in this run.
         """
+        if self.is_open:
+            return
         if self._opened is None:
-            loop = asyncio.get_running_loop()
-            self._opened = loop.create_future()
-            self._task = loop.create_task(self._serve(listener))
+            self._opened = asyncio.get_running_loop().create_future()
+            await self._open(listener)
         # A waiter that is cancelled must not cancel the others' future.
-        await asyncio.shield(self._opened)
+        if not self._opened.done():
+            await asyncio.shield(self._opened)
         if self.error is not None:
             raise self.error
+
+    async def _open(self, listener: Listener) -> None:
+        """At a backend that pushes events in this task; else in one that goes on to pump them."""
+        try:
+            backend = await self._backend(self.spec)
+            request = await self._watched(backend)
+        except TTComputeError as error:
+            self.error = error
+            self._settle()
+            return
+        if not isinstance(backend, Pushing):
+            serving = self._serve(backend, request, listener)
+            self._task = asyncio.get_running_loop().create_task(serving)
+            return
+        try:
+            self._scope = backend.open_pushing(request, partial(listener.on_event, self))
+            self._native = await self._scope.__aenter__()
+        except TTComputeError as error:
+            self.error = error
+        finally:
+            self._settle()
+
+    async def _watched(self, backend: Backend) -> GenerateRequest:
+        """The request, with deltas where they show whether an attempt is alive."""
+        streams = (await backend.models())[0].capabilities.streaming
+        self.streams = self._watch and streams
+        if self.streams and self._request.deltas == "none":
+            return msgspec.structs.replace(self._request, deltas="text")
+        return self._request
 
     def draw(self, one: Try) -> None:
         """Begin an attempt on the open prompt."""
@@ -144,8 +176,16 @@ class Route:
             self._native.cancel()
         self._wake.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether closing it has nothing to wait for."""
+        return self._task is None and not self.tries
+
     async def end_close(self, patience_s: float) -> None:
         """Wait until everything of it is let go."""
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            await scope.__aexit__(None, None, None)
         if self._task is None:
             return
         done, _ = await asyncio.wait([self._task], timeout=patience_s)
@@ -153,15 +193,8 @@ class Route:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _serve(self, listener: Listener) -> None:
+    async def _serve(self, backend: Backend, request: GenerateRequest, listener: Listener) -> None:
         try:
-            backend = await self._backend(self.spec)
-            capabilities = (await backend.models())[0].capabilities
-            request = self._request
-            if self._watch and capabilities.streaming:
-                self.streams = True
-                if request.deltas == "none":
-                    request = msgspec.structs.replace(request, deltas="text")
             async with backend.open(request) as native:
                 self._native = native
                 self._settle()

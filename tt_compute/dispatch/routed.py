@@ -17,7 +17,6 @@ from tt_compute.dispatch.quota import FanOutQuota
 from tt_compute.dispatch.route import Route, Slot, Try
 from tt_compute.dispatch.shared import Shared
 from tt_compute.dispatch.spend import SpendGuard
-from tt_compute.dispatch.watch import look_after
 from tt_compute.errors import (
     BackendError,
     GenerationClosed,
@@ -58,7 +57,7 @@ class RoutedGeneration:
     ) -> None:
         self._routes = list(routes)
         self._request = request
-        self._deadline = math.inf if request.deadline is None else request.deadline
+        self.deadline = math.inf if request.deadline is None else request.deadline
         self._ledger = ledger
         self._spend = spend
         self._most = most
@@ -71,7 +70,6 @@ class RoutedGeneration:
         self._unfunded: deque[Slot] = deque()
         self._events: deque[Event] = deque()
         self._consumer: asyncio.Future[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
         self._lost: Exception | None = None
         self._closed = False
 
@@ -109,11 +107,8 @@ class RoutedGeneration:
             self._shared.retries.on_sample()
             slot = self._slots[index] = Slot(index, now)
             self._begin(slot)
-        if self._slots and (self._watch is None or self._watch.done()):
-            watch = look_after(
-                self, self._clock, self._deadline, hedging=self._shared.hedges.enabled
-            )
-            self._watch = asyncio.get_running_loop().create_task(watch)
+        if self._slots:
+            self._shared.watchman.add(self)
         return indices
 
     def cancel(self, index: int | None = None) -> None:
@@ -142,12 +137,16 @@ class RoutedGeneration:
                 self._consumer = None
         return self._events.popleft()
 
+    @property
+    def idle(self) -> bool:
+        """Whether closing it has nothing to wait for."""
+        return not self._slots and all(route.idle for route in self._routes)
+
     async def aclose(self) -> None:
         """End everything; every attempt is booked when it returns."""
         self._closed = True
         self.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
+        self._shared.watchman.discard(self)
         for route in self._routes:
             route.begin_close()
         for route in self._routes:
@@ -481,7 +480,7 @@ class RoutedGeneration:
         return ServerError(f"no deployment could begin sample within {self._left_s():.1f} s")
 
     def _left_s(self) -> float:
-        return self._deadline - self._clock.now()
+        return self.deadline - self._clock.now()
 
     def _put(self, event: Event) -> None:
         self._events.append(event)

@@ -7,6 +7,7 @@ import random
 import msgspec
 
 from tt_compute.dispatch.quota import HedgeBudget, RetryBudget
+from tt_compute.dispatch.watch import Watchman
 from tt_compute.types import Clock
 
 __all__ = ["Shared"]
@@ -19,4 +20,5 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     rng: random.Random
     retries: RetryBudget
     hedges: HedgeBudget
+    watchman: Watchman
     max_wait_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -10,7 +11,7 @@ from tt_compute.dispatch.route import Route, Slot, Try
 from tt_compute.errors import DeadlineExceeded, Stalled
 from tt_compute.types import Clock
 
-__all__ = ["Watched", "look_after"]
+__all__ = ["Watched", "Watchman"]
 
 GRACE_S: Final = 1.0
 """How long past the deadline a backend may take to end its samples by itself, as the protocol asks."""
@@ -19,7 +20,12 @@ _LOOK_S: Final = 0.25
 
 
 class Watched(Protocol):
-    """The generation that is looked after."""
+    """A generation that is looked after."""
+
+    @property
+    def deadline(self) -> float:
+        """Of the run; infinite = none."""
+        ...
 
     def waiting(self) -> Sequence[Slot]: ...
     def running(self) -> Sequence[Try]: ...
@@ -29,23 +35,61 @@ class Watched(Protocol):
     def hedge(self, one: Try) -> None: ...
 
 
-async def look_after(watched: Watched, clock: Clock, deadline: float, *, hedging: bool) -> None:
-    """Look again and again, until nothing waits or runs.
+class Watchman:
+    """Looks after all generations of a client, in one task that ends when there are none.
 
     Args:
-        watched: The generation.
-        clock: The clock of the deadline.
-        deadline: Of the run; infinite = none.
+        clock: The clock of the deadlines.
         hedging: Whether slow attempts may be sent twice.
     """
-    while watched.waiting() or watched.running():
-        now = clock.now()
-        soonest = _keep_deadline(watched, deadline, now)
-        for one in watched.running():
-            soonest = min(soonest, _look_at(watched, one, deadline, now))
-            if hedging:
-                soonest = min(soonest, _hedge(watched, one, now))
-        await clock.sleep(min(max(soonest - now, 0.0), _LOOK_S))
+
+    def __init__(self, clock: Clock, *, hedging: bool) -> None:
+        self._clock = clock
+        self._hedging = hedging
+        self._watched: set[Watched] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._due = math.inf
+
+    def add(self, watched: Watched) -> None:
+        """Look after it until nothing of it waits or runs."""
+        self._watched.add(watched)
+        running = self._task is not None and not self._task.done()
+        if running and watched.deadline >= self._due:
+            return
+        self.close()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def discard(self, watched: Watched) -> None:
+        self._watched.discard(watched)
+
+    def close(self) -> None:
+        """Stop looking; ``add`` begins again."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        while self._watched:
+            now = self._clock.now()
+            soonest = now + _LOOK_S
+            for watched in list(self._watched):
+                if watched.waiting() or watched.running():
+                    soonest = min(soonest, _look(watched, now, hedging=self._hedging))
+                else:
+                    self._watched.discard(watched)
+            self._due = soonest
+            await self._clock.sleep(max(soonest - now, 0.0))
+        self._task = None
+
+
+def _look(watched: Watched, now: float, *, hedging: bool) -> float:
+    """Stop what is too slow; returns when the next one is."""
+    soonest = _keep_deadline(watched, watched.deadline, now)
+    for one in watched.running():
+        soonest = min(soonest, _look_at(watched, one, watched.deadline, now))
+        if hedging:
+            soonest = min(soonest, _hedge(watched, one, now))
+    return soonest
 
 
 def _keep_deadline(watched: Watched, deadline: float, now: float) -> float:

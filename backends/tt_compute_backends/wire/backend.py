@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ from tt_compute.types import (
     Auth,
     BackendEnv,
     DeploymentSpec,
+    Event,
     Finding,
     GenerateRequest,
     ModelInfo,
@@ -36,7 +37,7 @@ from tt_compute_backends.checks import check_request
 from tt_compute_backends.wire.examine import examine
 from tt_compute_backends.wire.generation import Place, WireGeneration
 from tt_compute_backends.wire.meter import TokenMeter
-from tt_compute_backends.wire.request import build
+from tt_compute_backends.wire.request import Body, build
 from tt_compute_backends.wire.services import Service
 from tt_compute_backends.wire.transport import Transport
 
@@ -167,8 +168,7 @@ class WireBackend(ABC):
             )
         ]
 
-    @asynccontextmanager
-    async def open(self, request: GenerateRequest) -> AsyncGenerator[Generation, None]:
+    def open(self, request: GenerateRequest) -> AbstractAsyncContextManager[Generation]:
         """As in the protocol; nothing is sent before a sample is drawn.
 
         Raises:
@@ -176,12 +176,45 @@ class WireBackend(ABC):
             UnsupportedError: The service lacks what the request needs.
             GenerationClosed: The backend was closed.
         """
+        return self._opened(request, None)
+
+    def open_pushing(
+        self, request: GenerateRequest, told: Callable[[Event], None]
+    ) -> AbstractAsyncContextManager[Generation]:
+        """As ``open``; see ``tt_compute.backend.Pushing``."""
+        return self._opened(request, told)
+
+    @asynccontextmanager
+    async def _opened(
+        self, request: GenerateRequest, told: Callable[[Event], None] | None
+    ) -> AsyncGenerator[Generation, None]:
         if self._closed:
             raise GenerationClosed(f"deployment {self._spec.id!r} was closed")
         check_request(request, self._capabilities)
         prompt_bytes = sum(len(message.text.encode()) for message in request.messages)
         _check_context(request, prompt_bytes, self._spec.max_context_tokens)
         max_tokens = self._max_tokens(request)
+        generation = WireGeneration(
+            request,
+            self._body(request, max_tokens),
+            prompt_bytes=prompt_bytes,
+            max_tokens=max_tokens,
+            place=self._place,
+            told=told,
+        )
+        self._open.add(generation)
+        try:
+            yield generation
+        finally:
+            self._open.discard(generation)
+            if generation.idle:
+                await generation.close()
+            else:
+                # Also where the caller's own task is being cancelled: connections must be let go.
+                with anyio.CancelScope(shield=True):
+                    await generation.close()
+
+    def _body(self, request: GenerateRequest, max_tokens: int | None) -> Body:
         body = build(request, self._service, model=self._spec.remote_model, max_tokens=max_tokens)
         if self._options.reasoning_effort is not None:
             body["reasoning_effort"] = self._options.reasoning_effort
@@ -189,16 +222,7 @@ class WireBackend(ABC):
             body["stream"] = True
             if self._service.stream_usage:
                 body["stream_options"] = {"include_usage": True}
-        body |= self._options.extra_body
-        generation = WireGeneration(
-            request, body, prompt_bytes=prompt_bytes, max_tokens=max_tokens, place=self._place
-        )
-        self._open.add(generation)
-        try:
-            yield generation
-        finally:
-            self._open.discard(generation)
-            await _shielded_close(generation)
+        return body | self._options.extra_body
 
     async def examine(self) -> Sequence[Finding]:
         """Ask for the list of models, which costs nothing: is it there, does it take the key, how much is left."""
@@ -289,9 +313,3 @@ def _check_context(request: GenerateRequest, prompt_bytes: int, context: int | N
             f"at least {least} prompt tokens and {wanted} more exceed the context of {context} tokens",
             hint="shorten the prompt or lower max_tokens",
         )
-
-
-async def _shielded_close(generation: WireGeneration) -> None:
-    """Also where the caller's own task is being cancelled: connections must be let go."""
-    with anyio.CancelScope(shield=True):
-        await generation.close()

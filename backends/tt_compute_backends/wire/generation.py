@@ -63,6 +63,7 @@ class WireGeneration:
         prompt_bytes: Of its messages.
         max_tokens: Of one sample; None = unknown.
         place: Where to.
+        told: Given every event; None = they are iterated.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class WireGeneration:
         prompt_bytes: int,
         max_tokens: int | None,
         place: Place,
+        told: Callable[[Event], None] | None = None,
     ) -> None:
+        self._told = told
         self._request = request
         self._body = body
         self._prompt_bytes = prompt_bytes
@@ -123,12 +126,19 @@ class WireGeneration:
                 self._waiter = None
         return self._events.popleft()
 
+    @property
+    def idle(self) -> bool:
+        """Whether closing it has nothing to wait for."""
+        return not self._tasks
+
     async def close(self) -> None:
         """Cancel everything and wait until every connection is let go."""
         self._closed = True
-        self.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        if not self._rows and not self._tasks:
+            return
+        self.cancel()
         pending = list(self._tasks)
         if pending:
             await asyncio.wait(pending)
@@ -345,6 +355,9 @@ class WireGeneration:
         self._put(event)
 
     def _put(self, event: Event) -> None:
+        if self._told is not None:
+            self._told(event)
+            return
         self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

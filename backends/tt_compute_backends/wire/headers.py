@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
+from typing import Final
 
 from tt_compute.types import RateLimit
 
@@ -18,11 +18,6 @@ _WINDOWS: Final = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _EPOCH: Final = 1e9
 """A number this large is a point in time, not a duration."""
-_PLAIN_WINDOWS: Final[tuple[tuple[Literal["requests", "tokens"], float], ...]] = (
-    ("requests", 60.0),
-    ("tokens", 60.0),
-)
-"""Headers without a window in the name; Groq counts requests by the day (console.groq.com/docs/rate-limits)."""
 
 
 def duration_s(text: str | None, *, now: float) -> float | None:
@@ -65,37 +60,37 @@ def rate_limits(
     """Every limit that the headers speak of.
 
     Args:
-        headers: Of the answer, names in lower case.
+        headers: Of the answer.
         now: Seconds since the epoch.
         requests_window_s: Window of ``x-ratelimit-*-requests`` where the name holds none: a day at Groq, a
             minute at most others.
     """
-    if not any(name.startswith("x-ratelimit") for name in headers):
-        return ()
-    found: list[RateLimit] = []
-    for axis, window_s in _PLAIN_WINDOWS:
-        span = requests_window_s if axis == "requests" else window_s
-        found += _limit(headers, axis, axis, span, now)
-        for name, seconds in _WINDOWS.items():
-            found += _limit(headers, axis, f"{axis}-{name}", seconds, now)
-    return tuple(found)
+    found: dict[str, dict[str, str]] = {}
+    for name, value in headers.items():
+        if name[:12].lower() == "x-ratelimit-":
+            part, _, suffix = name[12:].lower().partition("-")
+            found.setdefault(suffix, {})[part] = value
+    limits = (_limit(suffix, parts, now, requests_window_s) for suffix, parts in found.items())
+    return tuple(limit for limit in limits if limit is not None)
 
 
 def _limit(
-    headers: Mapping[str, str],
-    axis: Literal["requests", "tokens"],
-    suffix: str,
-    window_s: float,
-    now: float,
-) -> list[RateLimit]:
-    limit = _finite(headers.get(f"x-ratelimit-limit-{suffix}"))
-    remaining = _finite(headers.get(f"x-ratelimit-remaining-{suffix}"))
+    suffix: str, parts: Mapping[str, str], now: float, requests_window_s: float
+) -> RateLimit | None:
+    axis, _, window = suffix.partition("-")
+    if axis not in {"requests", "tokens"} or (window and window not in _WINDOWS):
+        return None
+    limit, remaining = _finite(parts.get("limit")), _finite(parts.get("remaining"))
     if limit is None and remaining is None:
-        return []
-    reset_s = duration_s(headers.get(f"x-ratelimit-reset-{suffix}"), now=now)
-    return [
-        RateLimit(axis=axis, window_s=window_s, limit=limit, remaining=remaining, reset_s=reset_s)
-    ]
+        return None
+    plain_s = requests_window_s if axis == "requests" else _WINDOWS["minute"]
+    return RateLimit(
+        axis="requests" if axis == "requests" else "tokens",
+        window_s=_WINDOWS[window] if window else plain_s,
+        limit=limit,
+        remaining=remaining,
+        reset_s=duration_s(parts.get("reset"), now=now),
+    )
 
 
 def _finite(text: str | None) -> float | None:

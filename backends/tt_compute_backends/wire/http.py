@@ -117,7 +117,7 @@ class HttpResponse:
         self._response = response
         self._host = host
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = response.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         encoding = self.headers.get("content-encoding", "identity")

@@ -22,7 +22,7 @@ class Response(Protocol):
     def status(self) -> int: ...
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in lower case."""
+        """Names in lower case, or in any for a mapping that does not tell them apart."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
