@@ -45,17 +45,22 @@ class CerebrasBackend(WireBackend):
             )
         library: Any = importlib.import_module("cerebras.cloud.sdk")
         sdk: Any = importlib.import_module("tt_compute_backends.wire.sdk")
+        carrier = sdk.AiohttpTransport(url)
         client = library.AsyncCerebras(
             api_key=key,
             base_url=url,
             max_retries=0,
             timeout=None,
-            http_client=sdk.sdk_http_client(url),
+            http_client=sdk.sdk_http_client(carrier),
             # It would send the key in a blocking request from here, up to 4 s against a silent host.
             warm_tcp_connection=False,
         )
         create = inspect.signature(client.chat.completions.create)
         made: Transport = sdk.SdkTransport(
-            library, client, keywords=frozenset(create.parameters), host=str(urlsplit(url).hostname)
+            library,
+            client,
+            carrier=carrier,
+            keywords=frozenset(create.parameters),
+            host=str(urlsplit(url).hostname),
         )
         return made

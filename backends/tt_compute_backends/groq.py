@@ -45,15 +45,20 @@ class GroqBackend(WireBackend):
             )
         library: Any = importlib.import_module("groq")
         sdk: Any = importlib.import_module("tt_compute_backends.wire.sdk")
+        carrier = sdk.AiohttpTransport(url)
         client = library.AsyncGroq(
             api_key=key,
             base_url=url,
             max_retries=0,
             timeout=None,
-            http_client=sdk.sdk_http_client(url),
+            http_client=sdk.sdk_http_client(carrier),
         )
         create = inspect.signature(client.chat.completions.create)
         made: Transport = sdk.SdkTransport(
-            library, client, keywords=frozenset(create.parameters), host=str(urlsplit(url).hostname)
+            library,
+            client,
+            carrier=carrier,
+            keywords=frozenset(create.parameters),
+            host=str(urlsplit(url).hostname),
         )
         return made

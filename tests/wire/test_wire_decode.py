@@ -121,22 +121,33 @@ def test_content_in_parts_and_reasoning_by_either_name() -> None:
 def test_a_left_stream_is_booked_above_what_was_seen_and_not_far_above(
     pieces: int, streamed_s: float
 ) -> None:
-    """Once the service has counted a stream of one token a piece: at most what it makes in 0.1 s, and one."""
+    """Once the service has counted a stream of one token a piece: at most what it makes in a round trip, and two."""
     meter = TokenMeter()
     meter.learn(prompt_bytes=100, prompt_tokens=25, pieces=50, tokens=50)
     bound = meter.output_tokens(
-        pieces=pieces, text_bytes=pieces * 5, streamed_s=streamed_s, max_tokens=None
+        pieces=pieces,
+        text_bytes=pieces * 5,
+        streamed_s=streamed_s,
+        round_trip_s=0.05,
+        max_tokens=None,
     )
-    assert pieces < bound <= pieces + min(pieces, pieces / streamed_s * 0.1) + 2
+    assert pieces < bound <= pieces + min(pieces, pieces / streamed_s * 0.05) + 2
 
 
 def test_it_never_passes_what_was_allowed() -> None:
-    bound = TokenMeter().output_tokens(pieces=90, text_bytes=900, streamed_s=0.1, max_tokens=100)
+    bound = TokenMeter().output_tokens(
+        pieces=90, text_bytes=900, streamed_s=0.1, round_trip_s=0.1, max_tokens=100
+    )
     assert bound == 100
 
 
 def test_several_tokens_a_piece_are_learnt() -> None:
     meter = TokenMeter()
     meter.learn(prompt_bytes=40, prompt_tokens=10, pieces=10, tokens=40)
-    assert meter.output_tokens(pieces=5, text_bytes=1, streamed_s=1e9, max_tokens=None) >= 20
+    assert (
+        meter.output_tokens(
+            pieces=5, text_bytes=1, streamed_s=1e9, round_trip_s=0.1, max_tokens=None
+        )
+        >= 20
+    )
     assert meter.prompt_tokens(400) == 100

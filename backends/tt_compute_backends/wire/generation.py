@@ -324,6 +324,7 @@ class WireGeneration:
                 pieces=row.pieces,
                 text_bytes=row.text_bytes,
                 streamed_s=0.0 if row.first_at is None else now - row.first_at,
+                round_trip_s=self._place.transport.round_trip_s,
                 max_tokens=self._max_tokens,
             ),
             estimated=True,

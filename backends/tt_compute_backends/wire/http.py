@@ -6,7 +6,9 @@ Chosen over httpx, whose pool loses a connection for good when a request is canc
 
 from __future__ import annotations
 
+import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -18,10 +20,15 @@ from yarl import URL
 
 from tt_compute.errors import ConnectionFailed, ServerError
 
-__all__ = ["HttpResponse", "HttpSession"]
+__all__ = ["UNKNOWN_ROUND_TRIP_S", "HttpResponse", "HttpSession"]
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _KEEPALIVE_S: Final = 30.0
+_LOOK_EVERY: Final = 64
+"""Answers between two looks at the round trip."""
+UNKNOWN_ROUND_TRIP_S: Final = 0.1
+_ROUND_TRIP_BYTES: Final = slice(68, 72)
+"""Of Linux' ``struct tcp_info`` (linux/tcp.h): ``tcpi_rtt``, in microseconds."""
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(
     total=None, sock_connect=_CONNECT_TIMEOUT_S, connect=None, sock_read=None
 )
@@ -39,6 +46,8 @@ class HttpSession:
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self._base = URL(base_url.rstrip("/") + "/")
         self._proxy = _proxy_for(base_url)
+        self.round_trip_s = UNKNOWN_ROUND_TRIP_S
+        self._answers = 0
         secure = self._base.scheme == "https"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -98,6 +107,9 @@ class HttpSession:
             response = await self.request(method, path, data=data, headers=headers)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise failed(error, self._base.host or "?") from error
+        if self._answers % _LOOK_EVERY == 0:
+            self.round_trip_s = _round_trip_s(response)
+        self._answers += 1
         try:
             yield HttpResponse(response, self._base.host or "?")
         finally:
@@ -131,6 +143,18 @@ class HttpResponse:
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise failed(error, self._host) from error
+
+
+def _round_trip_s(response: aiohttp.ClientResponse) -> float:
+    """As the kernel measures it."""
+    connection = response.connection
+    transport = None if connection is None else connection.transport
+    info: Any = None if transport is None else transport.get_extra_info("socket")
+    try:
+        data: bytes = info.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        return int.from_bytes(data[_ROUND_TRIP_BYTES], sys.byteorder) / 1e6
+    except (AttributeError, OSError):
+        return UNKNOWN_ROUND_TRIP_S
 
 
 def failed(error: Exception, host: str) -> ConnectionFailed:

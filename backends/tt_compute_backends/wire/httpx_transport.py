@@ -31,6 +31,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._url = url.rstrip("/")
         self._session: HttpSession | None = None
 
+    @property
+    def round_trip_s(self) -> float | None:
+        """To the service; None before the first request."""
+        return None if self._session is None else self._session.round_trip_s
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it; the SDK's own error is raised from ours."""
         if self._session is None:

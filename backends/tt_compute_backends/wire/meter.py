@@ -8,8 +8,6 @@ __all__ = ["TokenMeter"]
 
 _BYTES_PER_TOKEN = 3.0
 """Of prompts and texts before anything was counted; English takes about 4.5, so this errs upwards."""
-_CLOSE_S = 0.1
-"""A server learns within this time that its client has left; what it makes until then may be billed."""
 
 
 class TokenMeter:
@@ -31,7 +29,13 @@ class TokenMeter:
         return math.ceil(prompt_bytes / _BYTES_PER_TOKEN if rate is None else prompt_bytes * rate)
 
     def output_tokens(
-        self, *, pieces: int, text_bytes: int, streamed_s: float, max_tokens: int | None
+        self,
+        *,
+        pieces: int,
+        text_bytes: int,
+        streamed_s: float,
+        round_trip_s: float,
+        max_tokens: int | None,
     ) -> int:
         """Of a stream that was left.
 
@@ -39,12 +43,14 @@ class TokenMeter:
             pieces: Events with text so far.
             text_bytes: Of all text so far.
             streamed_s: Since the first of them.
+            round_trip_s: To the server: what it makes of the sample and is never seen is what was on the way here,
+                and what it makes until it learns that nobody listens.
             max_tokens: What the request allowed.
         """
         if self._per_piece is None:
             so_far = max(float(pieces), text_bytes / _BYTES_PER_TOKEN / 1.5)
         else:
             so_far = pieces * self._per_piece
-        on_the_way = so_far / streamed_s * _CLOSE_S if streamed_s > 0 else 0.0
+        on_the_way = so_far / streamed_s * round_trip_s if streamed_s > 0 else 0.0
         bound = math.ceil(so_far + min(on_the_way, so_far)) + (1 if pieces else 0)
         return bound if max_tokens is None else min(bound, max_tokens)

@@ -27,6 +27,10 @@ class PostTransport:
             sent["Authorization"] = f"Bearer {key}"
         self._session = HttpSession(url, sent)
 
+    @property
+    def round_trip_s(self) -> float:
+        return self._session.round_trip_s
+
     def send(self, body: Body, *, stream: bool) -> AbstractAsyncContextManager[Response]:
         del stream
         return self._session.send("POST", "chat/completions", data=encode(body))

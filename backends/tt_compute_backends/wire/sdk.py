@@ -9,17 +9,18 @@ from typing import Any
 import httpx
 
 from tt_compute.errors import BackendError, ConnectionFailed
+from tt_compute_backends.wire.http import UNKNOWN_ROUND_TRIP_S
 from tt_compute_backends.wire.httpx_transport import AiohttpTransport
 from tt_compute_backends.wire.request import Body
 from tt_compute_backends.wire.transport import Response
 
-__all__ = ["SdkTransport", "sdk_http_client"]
+__all__ = ["AiohttpTransport", "SdkTransport", "sdk_http_client"]
 
 
-def sdk_http_client(url: str) -> httpx.AsyncClient:
+def sdk_http_client(carrier: AiohttpTransport) -> httpx.AsyncClient:
     """What an SDK is given instead of httpx's own pool, which loses connections to cancellation."""
     return httpx.AsyncClient(
-        transport=AiohttpTransport(url),
+        transport=carrier,
         follow_redirects=False,
         trust_env=False,
         timeout=httpx.Timeout(None),
@@ -32,15 +33,30 @@ class SdkTransport:
     Args:
         library: The SDK's module; its error classes are the same in all of the family.
         client: Its asynchronous client, made without retries of its own.
+        carrier: What carries the client's requests.
         keywords: Parameters of its ``create``; the others of a body go as ``extra_body``.
         host: For messages.
     """
 
-    def __init__(self, library: Any, client: Any, *, keywords: frozenset[str], host: str) -> None:
+    def __init__(
+        self,
+        library: Any,
+        client: Any,
+        *,
+        carrier: AiohttpTransport,
+        keywords: frozenset[str],
+        host: str,
+    ) -> None:
         self._library = library
         self._client = client
+        self._carrier = carrier
         self._keywords = keywords
         self._host = host
+
+    @property
+    def round_trip_s(self) -> float:
+        found = self._carrier.round_trip_s
+        return UNKNOWN_ROUND_TRIP_S if found is None else found
 
     @asynccontextmanager
     async def send(self, body: Body, *, stream: bool) -> AsyncGenerator[Response, None]:

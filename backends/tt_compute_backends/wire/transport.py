@@ -37,6 +37,11 @@ class Response(Protocol):
 class Transport(Protocol):
     """Sends one request at a time; leaving the scope of one gives its connection back, or closes it."""
 
+    @property
+    def round_trip_s(self) -> float:
+        """To the server and back; an upper bound where it cannot be told."""
+        ...
+
     def send(self, body: Body, *, stream: bool) -> AbstractAsyncContextManager[Response]:
         """Post a completion.
 

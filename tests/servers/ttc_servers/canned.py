@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from typing import Any
 
 import msgspec
 
@@ -27,7 +28,7 @@ def canned_answer(service: str, *, stream: bool, tokens: int) -> bytes:
     shape = SHAPES[service]
     words = tuple(f" word{number}" for number in range(tokens))
     reply = Reply(tokens=words, reasoning=(), tool_calls=(), finish_reason="stop")
-    body = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
+    body: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
     if not stream:
         data = msgspec.json.encode(shape.answer(body, [reply], Script(), 1, 20))
         headers = {"content-type": "application/json", **shape.limits(*_LIMITS)}

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from ttc_servers.faults import Choose, Fault
+from ttc_servers.faults import Choose, Fault, Kind
 from ttc_servers.http import Exchange, HttpServer, Request, head
 from ttc_servers.misbehave import PLAIN, STREAMED
 from ttc_servers.model import Reply, Script, reply_to
@@ -212,7 +212,9 @@ class ChatServer:
 
     async def _serve_live(self, seen: Seen, exchange: Exchange) -> None:
         replies = self._replies(seen)
-        if not await self._wait(exchange, self.script.before_head_s):
+        slow = seen.fault is not None and seen.fault.kind is Kind.SLOW_HEAD
+        late_s = seen.fault.seconds if slow and seen.fault is not None else 0.0
+        if not await self._wait(exchange, self.script.before_head_s + late_s):
             self._end(seen, "left_before_head")
             return
         if seen.fault is not None and seen.fault.kind in PLAIN:
