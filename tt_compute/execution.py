@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from datetime import date
 
 import anyio
 import msgspec
@@ -47,6 +48,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """When the caller asked, on the client's clock."""
     confidence: Confidence
+    today: date | None = None
+    """What the age of prices is told by; None = it does not matter."""
     alternates: tuple[DeploymentSpec, ...] = ()
     """Where samples go that fail at ``spec``, the next best first."""
     ignored_params: tuple[str, ...] = ()
@@ -74,7 +77,7 @@ class Execution:
         self.job = job
         self._dispatcher = dispatcher
         self._clock = clock
-        self._ledger = Ledger(job.started)
+        self._ledger = Ledger(job.started, today=job.today)
         self._watch = _Watch(job, self._ledger, emit)
         self._cancel: Callable[[], None] | None = None
         self._interruption = anyio.Event()
@@ -144,6 +147,7 @@ class Execution:
         finished = outcome is not None and self._ledger.samples_finished > 0
         if finished and answer is None and not self._interruption.is_set():
             warnings = (*warnings, "no sample held an answer that could be extracted")
+        warnings = (*warnings, *self._ledger.price_warnings())
         if self._ledger.estimated_attempts:
             uncounted = f"the tokens of {self._ledger.estimated_attempts} attempts were not counted by the service"
             warnings = (*warnings, f"{uncounted}; the receipt holds an upper bound")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
@@ -138,6 +139,7 @@ class Requests:
             seed=prepared.seed,
             started=prepared.started,
             confidence=partial(_confidence, ability),
+            today=datetime.now(UTC).date(),
             alternates=self._alternates(plan, spec),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),

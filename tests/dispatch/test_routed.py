@@ -22,7 +22,7 @@ from tt_compute.errors import (
     SpendCapReached,
     Stalled,
 )
-from tt_compute.profiles.schema import Limits
+from tt_compute.profiles.schema import Fact, Limits
 from tt_compute.types import (
     Delta,
     Event,
@@ -383,3 +383,40 @@ async def test_a_deployment_that_cannot_be_opened_leaves_the_others(
         await pool.aclose()
     assert ends == ["length"]
     assert ledger.served_by == {0: "b"}
+
+
+LONG = GenerateRequest(
+    messages=(Message(role="user", content="word " * 3000),), sampling=SamplingParams(max_tokens=6)
+)
+
+
+@pytest.mark.parametrize("cached_usd", [0.1, None])
+async def test_the_first_sample_leads_where_the_cache_makes_the_others_cheaper(
+    spec_of: Callable[..., Any], dispatcher_of: Callable[..., Any], cached_usd: float | None
+) -> None:
+    """The others go once it has a token; without a price for cached tokens all go at once."""
+    script = Script(before_head_s=0.03, per_token_s=0.01)
+    async with ChatServer(script=script) as server:
+        dispatcher, pool = dispatcher_of()
+        spec = spec_of("a", server)
+        per_mtok = msgspec.structs.replace(
+            spec.deployment.price.usd_per_mtok, cached_input=Fact(value=cached_usd)
+        )
+        price = msgspec.structs.replace(spec.deployment.price, usd_per_mtok=per_mtok)
+        spec = msgspec.structs.replace(
+            spec, deployment=msgspec.structs.replace(spec.deployment, price=price)
+        )
+        async with dispatcher.open(spec, LONG, Ledger(0)) as generation:
+            generation.draw(4)
+            ends = [event.finish_reason async for event in generation]
+        await pool.aclose()
+        first, *others = sorted(seen.at for seen in server.seen)
+    assert ends == ["length"] * 4
+    assert (min(others) - first >= 0.03) == (cached_usd is not None)
+
+
+async def test_a_wave_is_one_request_where_the_deployment_says_so(run: Callable[..., Any]) -> None:
+    ran = await run(n=5, alone=True, options={"server": "openai", "native_n": True})
+    assert [end.finish_reason for end in ran.ends.values()] == ["length"] * 5
+    assert ran.first.count == 1
+    assert ran.ledger.usage.input_tokens == ran.first.seen[0].prompt_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import date
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tt_compute.dispatch.backoff import backoff_s
 from tt_compute.dispatch.bulkhead import Bulkhead, Waiter
 from tt_compute.dispatch.decide import MAX_ATTEMPTS, Standing, decide, first_choice
+from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.quota import FanOutQuota, HedgeBudget, RetryBudget
 from tt_compute.dispatch.spend import Cap, SpendGuard, cost_usd
 from tt_compute.dispatch.window import Window
@@ -27,7 +29,7 @@ from tt_compute.errors import (
 )
 from tt_compute.profiles.schema import Fact, Price, PricePerMtok
 from tt_compute.testing import deployment_spec
-from tt_compute.types import DeploymentSpec, Usage
+from tt_compute.types import DeploymentSpec, Sample, Usage
 
 # --- quotas ------------------------------------------------------------------------------------------
 
@@ -248,3 +250,31 @@ def test_cached_tokens_cost_their_own_price_or_that_of_input() -> None:
         spec, deployment=msgspec.structs.replace(spec.deployment, price=price)
     )
     assert cost_usd(cheaper, usage) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "known"), [("2026-11-01", True), ("2026-01-01", False), (None, True)]
+)
+def test_a_price_that_is_too_old_makes_the_cost_unknown_with_a_warning(
+    as_of: str | None, known: bool
+) -> None:
+    fact = Fact(value=1.0, as_of=as_of)
+    price = Price(usd_per_mtok=PricePerMtok(input=fact, output=fact))
+    spec = deployment_spec("mock")
+    spec = msgspec.structs.replace(
+        spec, deployment=msgspec.structs.replace(spec.deployment, price=price)
+    )
+    ledger = Ledger(0.0, today=date(2026, 11, 26))
+    ledger.book(
+        spec, Sample(index=0, text="", finish_reason="stop", usage=ATTEMPT), drawn_at=0, ended_at=1
+    )
+    assert (ledger.cost_usd(1.0) is not None) == known
+    assert (ledger.price_warnings() == ()) == known
+
+
+def test_an_unknown_price_is_told() -> None:
+    ledger = Ledger(0.0)
+    ended = Sample(index=0, text="", finish_reason="stop", usage=ATTEMPT)
+    ledger.book(priced(1.0, None), ended, drawn_at=0, ended_at=1)
+    assert ledger.cost_usd(1.0) is None
+    assert "not known" in ledger.price_warnings()[0]

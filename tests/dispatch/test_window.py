@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tt_compute.dispatch.limiter import Limiter, Refused, Reservation
 from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
+from tt_compute.dispatch.spend import Cap
 from tt_compute.dispatch.window import SLOTS, Window
-from tt_compute.errors import StoreError
+from tt_compute.errors import SpendCapReached, StoreError
 from tt_compute.types import RateLimit
 
 STEPS = st.lists(st.tuples(st.floats(0, 30), st.floats(0.1, 40)), min_size=1, max_size=60)
@@ -176,12 +177,23 @@ def test_four_processes_share_one_allowance(tmp_path: Path) -> None:
     assert sum(number for _, number in taken) >= 0.93 * 5 * 200
 
 
-def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+def test_where_the_file_is_no_database_limits_hold_alone_and_caps_fail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request is worth more than a shared count of requests, and less than money."""
     file = tmp_path / "limits.sqlite3"
     file.write_bytes(b"not a database" * 100)
+    window = SharedWindow(1, 60, use=SharedUse(file), name="a")
+    assert window.wait_s(1, 1000.0) == 0
+    window.take(1, 1000.0)
+    assert window.wait_s(1, 1000.0) > 0
+    assert "this process alone" in caplog.text
+    cap = SharedWindow(1, 60, use=SharedUse(file), name="usd", leases=False)
     with pytest.raises(StoreError, match="shared limits") as caught:
-        SharedWindow(10, 60, use=SharedUse(file), name="a").wait_s(1, 1000.0)
+        cap.used(1000.0)
     assert caught.value.hint is not None
+    with pytest.raises(SpendCapReached, match="cannot be checked"):
+        Cap("of 24 hours", 1.0, cap, lambda: 1000.0).reserve(0.1)
 
 
 @given(STEPS)

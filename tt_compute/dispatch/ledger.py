@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
-from tt_compute.dispatch.spend import cost_usd
+from tt_compute.dispatch.spend import STALE_PRICE_DAYS, cost_usd, price_is_stale
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.results import Attempt
 from tt_compute.types import Failed, Sample, Usage
@@ -19,10 +20,12 @@ class Ledger:
 
     Args:
         started: When the caller asked, on the clock that also stamps the draws.
+        today: Prices are held against it; None = whatever their age.
     """
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, *, today: date | None = None) -> None:
         self._started = started
+        self._today = today
         self.samples_finished = 0
         self.samples_cancelled = 0
         self.samples_failed = 0
@@ -80,14 +83,32 @@ class Ledger:
         )
 
     def cost_usd(self, elapsed_s: float) -> float | None:
-        """USD of all attempts; None as soon as one price that is needed is unknown."""
+        """USD of all attempts; None as soon as one price that is needed is unknown, or too old to be believed."""
         total = 0.0
         for deployment, usage in self._usage.items():
-            cost = _cost_usd(self._specs[deployment], usage, elapsed_s)
-            if cost is None:
+            spec = self._specs[deployment]
+            cost = _cost_usd(spec, usage, elapsed_s)
+            if cost is None or (cost > 0 and self._stale(spec)):
                 return None
             total += cost
         return total
+
+    def price_warnings(self) -> tuple[str, ...]:
+        """Why ``cost_usd`` is None, for each deployment at fault."""
+        found: list[str] = []
+        for deployment, usage in self._usage.items():
+            spec = self._specs[deployment]
+            cost = _cost_usd(spec, usage, 0.0)
+            if cost is None:
+                found.append(f"the price of {deployment} is not known, so the cost is not either")
+            elif cost > 0 and self._stale(spec):
+                found.append(
+                    f"the price of {deployment} is more than {STALE_PRICE_DAYS} days old, so the cost is not known"
+                )
+        return tuple(found)
+
+    def _stale(self, spec: DeploymentSpec) -> bool:
+        return self._today is not None and price_is_stale(spec, self._today)
 
     def _add(self, spec: DeploymentSpec, usage: Usage) -> None:
         self._specs[spec.id] = spec

@@ -15,7 +15,11 @@ from tt_compute.dispatch.gate import Entry, Gate
 from tt_compute.errors import BackendError, ServerError, TTComputeError
 from tt_compute.types import DeploymentSpec, Event, GenerateRequest
 
-__all__ = ["Listener", "Route", "Slot", "Try"]
+__all__ = ["CACHED_PROMPT_TOKENS", "Listener", "Route", "Slot", "Try"]
+
+CACHED_PROMPT_TOKENS = 1024
+"""Shorter prompts are not cached everywhere (OpenAI: 1,024; Groq: 128 to 1,024 by model; Cerebras: blocks of 100
+to 600), and save less than the wait for the first sample is worth."""
 
 
 class Slot:
@@ -107,6 +111,7 @@ class Route:
         self._scope: AbstractAsyncContextManager[Generation] | None = None
         self._wake = asyncio.Event()
         self._closing = False
+        self._begun: list[Try] = []
 
     @property
     def is_open(self) -> bool:
@@ -158,11 +163,27 @@ class Route:
             return msgspec.structs.replace(self._request, deltas="text")
         return self._request
 
+    def caches(self, prompt_tokens: int) -> bool:
+        """Whether samples of one prompt cost less once its prefix is in the service's cache."""
+        per_mtok = self.spec.deployment.price.usd_per_mtok
+        if per_mtok is None or prompt_tokens < CACHED_PROMPT_TOKENS or not self.streams:
+            return False
+        cached, whole = per_mtok.cached_input.value, per_mtok.input.value
+        return cached is not None and whole is not None and cached < whole
+
     def draw(self, one: Try) -> None:
-        """Begin an attempt on the open prompt."""
+        """Begin an attempt on the open prompt; it goes with the next ``flush``."""
+        self._begun.append(one)
+
+    def flush(self) -> None:
+        """Draw what was begun, together, so that a service with ``n`` can make one request of it."""
+        if not self._begun:
+            return
         assert self._native is not None
-        one.native = self._native.draw(1)[0]
-        self.tries[one.native] = one
+        begun, self._begun = self._begun, []
+        for one, native in zip(begun, self._native.draw(len(begun)), strict=True):
+            one.native = native
+            self.tries[native] = one
         self._wake.set()
 
     def stop(self, one: Try) -> None:

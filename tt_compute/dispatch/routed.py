@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from tt_compute.dispatch.gate import Entry, Hold
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.quota import FanOutQuota
 from tt_compute.dispatch.route import Route, Slot, Try
+from tt_compute.dispatch.routes import Routes, place_at
 from tt_compute.dispatch.shared import Shared
 from tt_compute.dispatch.spend import SpendGuard
 from tt_compute.errors import (
@@ -22,7 +23,6 @@ from tt_compute.errors import (
     GenerationClosed,
     Overloaded,
     RateLimitError,
-    RequestRefused,
     ServerError,
     TTComputeError,
 )
@@ -55,7 +55,7 @@ class RoutedGeneration:
         most: Usage,
         shared: Shared,
     ) -> None:
-        self._routes = list(routes)
+        self._routes = Routes(routes)
         self._request = request
         self.deadline = math.inf if request.deadline is None else request.deadline
         self._ledger = ledger
@@ -68,9 +68,11 @@ class RoutedGeneration:
         self._slots: dict[int, Slot] = {}
         self._drawn = 0
         self._unfunded: deque[Slot] = deque()
+        self._followers: list[Slot] = []
+        """Drawn, and held back until the first sample has a token."""
         self._events: deque[Event] = deque()
         self._consumer: asyncio.Future[None] | None = None
-        self._lost: Exception | None = None
+        self._lost: BaseException | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -79,20 +81,7 @@ class RoutedGeneration:
         Raises:
             TTComputeError: None does; the error of the planned one.
         """
-        first: TTComputeError | None = None
-        for route in self._routes:
-            try:
-                await route.open(self)
-            except RequestRefused:
-                raise
-            except BackendError as error:
-                first = first or error
-            else:
-                # What was planned and cannot be had goes to the end of the line.
-                self._routes.sort(key=lambda one: one.error is not None)
-                return
-        assert first is not None
-        raise first
+        await self._routes.open_first(self)
 
     # --- the protocol ----------------------------------------------------------------------------
 
@@ -103,10 +92,15 @@ class RoutedGeneration:
         self._drawn += n
         self._quota.grow(n)
         now = self._clock.now()
-        for index in indices:
+        slots = [Slot(index, now) for index in indices]
+        for slot in slots:
             self._shared.retries.on_sample()
-            slot = self._slots[index] = Slot(index, now)
-            self._begin(slot)
+            self._slots[slot.index] = slot
+        if indices.start == 0 and n > 1 and self._routes[0].caches(self._most.input_tokens):
+            # The others read from the cache what the first one writes there.
+            self._followers = slots[1:]
+            slots = slots[:1]
+        self._begin_all(slots)
         if self._slots:
             self._shared.watchman.add(self)
         return indices
@@ -157,6 +151,18 @@ class RoutedGeneration:
 
     # --- beginning an attempt ----------------------------------------------------------------------
 
+    def _begin_all(self, slots: Iterable[Slot]) -> None:
+        for slot in slots:
+            if slot.index in self._slots:
+                self._begin(slot)
+        self._routes.flush()
+
+    def _release_followers(self) -> None:
+        """The first sample has written its prompt into the cache, or never will."""
+        followers, self._followers = self._followers, []
+        if followers and not self._closed:
+            self._begin_all(followers)
+
     def _begin(self, slot: Slot) -> None:
         """Begin at once where nothing stands in the way; else a task waits."""
         planned = self._routes[0]
@@ -171,6 +177,12 @@ class RoutedGeneration:
 
     def _launch(self, slot: Slot, chosen: Next | None) -> None:
         slot.launch = asyncio.get_running_loop().create_task(self._launch_later(slot, chosen))
+        slot.launch.add_done_callback(self._on_launched)
+
+    def _on_launched(self, launch: asyncio.Task[None]) -> None:
+        error = None if launch.cancelled() else launch.exception()
+        if error is not None:
+            self.lose(error)
 
     async def _launch_later(self, slot: Slot, chosen: Next | None) -> None:
         tried: set[int] = set()
@@ -182,7 +194,8 @@ class RoutedGeneration:
                 limit_s = min(left_s, self._shared.max_wait_s)
                 chosen = first_choice(standings, left_s=limit_s) if standings else None
             if chosen is None:
-                self._give_up(slot, held or self._why_not())
+                why_not = self._routes.why_not(self._tokens, self._clock.now())
+                self._give_up(slot, held or why_not)
                 return
             if chosen.wait_s > 0:
                 await self._clock.sleep(chosen.wait_s)
@@ -191,13 +204,13 @@ class RoutedGeneration:
             if held is None:
                 return
             if isinstance(held, Overloaded) or not isinstance(held, RateLimitError):
-                tried.add(self._routes.index(route))
+                tried.add(self._routes.place(route))
 
     async def _try_at(self, slot: Slot, route: Route) -> BackendError | None:
         """Begin an attempt there; the error where it cannot be."""
         try:
             await route.open(self)
-            await self._place_at(route)
+            await place_at(route.gate.bulkhead, left_s=self._left_s())
         except BackendError as error:
             return error
         except TTComputeError as error:
@@ -208,26 +221,8 @@ class RoutedGeneration:
             return made.error
         slot.launch = None
         self._start(slot, route, made)
+        self._routes.flush()
         return None
-
-    async def _place_at(self, route: Route) -> None:
-        bulkhead = route.gate.bulkhead
-        if bulkhead.try_enter():
-            return
-        granted = asyncio.get_running_loop().create_future()
-        left_s = self._left_s()
-        waiter = bulkhead.enqueue(
-            lambda: None if granted.done() else granted.set_result(None),
-            left_s=None if math.isinf(left_s) else left_s,
-        )
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if waiter.active:
-                bulkhead.give_up(waiter)
-            else:
-                bulkhead.leave()
-            raise
 
     def _start(self, slot: Slot, route: Route, entry: Entry) -> None:
         try:
@@ -278,7 +273,7 @@ class RoutedGeneration:
             one.leave()
             self._on_failed(one, Failed(index=one.native, error=failure))
         route.tries.clear()
-        if all(other.error is not None for other in self._routes):
+        if self._routes.all_lost:
             self._lost = self._lost or error
             self._wake()
 
@@ -288,6 +283,7 @@ class RoutedGeneration:
         if one.first_at is None and (delta.text or delta.reasoning or delta.logprobs):
             one.first_at = now
             one.route.gate.first_token(now - one.entry.started)
+            self._release_followers()
             if slot.leader is None:
                 slot.leader = one
                 self._stop_others(slot, one)
@@ -344,7 +340,7 @@ class RoutedGeneration:
 
     def _next(self, one: Try, error: BackendError) -> Next | None:
         """Where the sample is drawn again; takes it from what extra attempts are left."""
-        at = self._routes.index(one.route)
+        at = self._routes.place(one.route)
         standings = self._standings()
         following = decide(
             error,
@@ -370,6 +366,7 @@ class RoutedGeneration:
     def _end(self, slot: Slot, event: Sample | Failed, route: Route) -> None:
         if self._slots.pop(slot.index, None) is None:
             return
+        self._release_followers()
         self._stop_others(slot, None)
         now = self._clock.now()
         ended = msgspec.structs.replace(event, index=slot.index)
@@ -412,9 +409,7 @@ class RoutedGeneration:
         self._spend.settle(one.reserved, one.route.spec, usage)
         if self._unfunded and not self._closed:
             waiting, self._unfunded = self._unfunded, deque()
-            for slot in waiting:
-                if slot.index in self._slots:
-                    self._begin(slot)
+            self._begin_all(waiting)
 
     def _book_extra(self, one: Try, usage: Usage, error: BackendError | None) -> None:
         self._ledger.book_extra(
@@ -436,13 +431,13 @@ class RoutedGeneration:
 
     def has_others(self, route: Route) -> bool:
         """Whether another deployment could still help."""
-        return any(other is not route and other.error is None for other in self._routes)
+        return self._routes.has_others(route)
 
     def end_waiting(self, slot: Slot) -> None:
         """Its deadline passed before it could begin."""
         self._stop(slot, "deadline")
 
-    def lose(self, error: Exception) -> None:
+    def lose(self, error: BaseException) -> None:
         """The whole generation is lost."""
         self._lost = error
         self._wake()
@@ -458,26 +453,7 @@ class RoutedGeneration:
     # --- small things ----------------------------------------------------------------------------------
 
     def _standings(self) -> list[Standing]:
-        now = self._clock.now()
-        return [
-            Standing(
-                route=at,
-                wait_s=route.gate.wait_s(self._tokens, now) if route.error is None else math.inf,
-                least_s=route.gate.least_s,
-            )
-            for at, route in enumerate(self._routes)
-        ]
-
-    def _why_not(self) -> BackendError:
-        """Of the planned deployment, when none can begin."""
-        for route in self._routes:
-            if isinstance(route.error, BackendError):
-                return route.error
-        planned, now = self._routes[0], self._clock.now()
-        held = planned.gate.hold(self._tokens, now)
-        if held is not None:
-            return held.error
-        return ServerError(f"no deployment could begin sample within {self._left_s():.1f} s")
+        return self._routes.standings(self._tokens, self._clock.now())
 
     def _left_s(self) -> float:
         return self.deadline - self._clock.now()

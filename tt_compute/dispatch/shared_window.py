@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -115,6 +116,9 @@ class SharedUse:
         return connection
 
 
+_LOG = logging.getLogger(__name__)
+
+
 class SharedWindow(Window):
     """A window whose use stands in a file. Times are seconds since the epoch, which all processes agree on.
 
@@ -130,7 +134,7 @@ class SharedWindow(Window):
         self, amount: float, window_s: float, *, use: SharedUse, name: str, leases: bool = True
     ) -> None:
         super().__init__(amount, window_s)
-        self._use = use
+        self._use: SharedUse | None = use
         self._name = name
         self._leases = leases
         self._lease = (0, 0.0)
@@ -141,12 +145,11 @@ class SharedWindow(Window):
         slot = self.slot(now)
         if self._lease[0] == slot and self._lease[1] >= cost and cost <= self.amount:
             return max(0.0, self._blocked_until - now)
-        self._return_lease()
-        most = max(cost, self.amount * _LEASE if self._leases else 0.0)
-        taken, slots = self._use.take(
-            self._name, slot, self._oldest(now), least=cost, most=most, amount=self.amount
-        )
-        self._set(slots)
+        try:
+            taken = self._take_lease(slot, cost, now)
+        except StoreError as error:
+            self._go_alone(error)
+            taken = 0.0
         if taken:
             self._lease = (slot, taken)
             return max(0.0, self._blocked_until - now)
@@ -157,7 +160,8 @@ class SharedWindow(Window):
         if slot == self.slot(now) and left >= cost:
             self._lease = (slot, left - cost)
             return slot
-        self._use.add(self._name, self.slot(now), cost)
+        if self._use is not None:
+            self._use.add(self._name, self.slot(now), cost)
         return super().take(cost, now)
 
     def settle(self, slot: int, taken: float, used: float, now: float) -> None:
@@ -165,11 +169,26 @@ class SharedWindow(Window):
         self._owed[slot] = self._owed.get(slot, 0.0) + used - taken
 
     def used(self, now: float) -> float:
-        self._return_lease()
-        self._set(self._use.used(self._name, self._oldest(now)))
+        try:
+            if self._use is not None:
+                self._return_lease(self._use)
+                self._set(self._use.used(self._name, self._oldest(now)))
+        except StoreError as error:
+            self._go_alone(error)
         return super().used(now)
 
-    def _return_lease(self) -> None:
+    def _take_lease(self, slot: int, cost: float, now: float) -> float:
+        if self._use is None:
+            return 0.0
+        self._return_lease(self._use)
+        most = max(cost, self.amount * _LEASE if self._leases else 0.0)
+        taken, slots = self._use.take(
+            self._name, slot, self._oldest(now), least=cost, most=most, amount=self.amount
+        )
+        self._set(slots)
+        return taken
+
+    def _return_lease(self, use: SharedUse) -> None:
         """Write back what was taken for nothing, and what settled samples took less or more."""
         slot, left = self._lease
         self._lease = (0, 0.0)
@@ -178,7 +197,18 @@ class SharedWindow(Window):
         owed, self._owed = self._owed, {}
         for at, change in owed.items():
             if change:
-                self._use.add(self._name, at, change)
+                use.add(self._name, at, change)
+
+    def _go_alone(self, error: StoreError) -> None:
+        """Keep to the limit in this process alone; a cap on money must not, and fails.
+
+        Raises:
+            StoreError: Of a cap.
+        """
+        if not self._leases:
+            raise error
+        _LOG.warning("%s; rate limits hold for this process alone", error.message)
+        self._use = None
 
     def _oldest(self, now: float) -> int:
         return self.slot(now - self.window_s)

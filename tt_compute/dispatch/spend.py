@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
 from tt_compute.dispatch.window import Window
-from tt_compute.errors import SpendCapReached
+from tt_compute.errors import SpendCapReached, StoreError
 from tt_compute.types import DeploymentSpec, Usage
 
-__all__ = ["Cap", "SpendGuard", "cost_usd"]
+__all__ = ["STALE_PRICE_DAYS", "Cap", "SpendGuard", "cost_usd", "price_is_stale"]
+
+STALE_PRICE_DAYS = 180
+"""After it a price that somebody read once is no price any more; ``ttc profiles validate`` warns of it too."""
 
 _TOKENS_PER_MTOK = 1e6
 
@@ -43,7 +47,12 @@ class Cap:
             SpendCapReached: It does not fit.
         """
         now = self._now()
-        taken = self._taken if self._window is None else self._window.used(now)
+        try:
+            taken = self._taken if self._window is None else self._window.used(now)
+        except StoreError as error:
+            raise SpendCapReached(
+                f"the cap {self.name} cannot be checked: {error.message}", hint=error.hint
+            ) from error
         if taken + usd > self.usd * (1 + 1e-9):
             raise SpendCapReached(
                 f"the next attempt may cost {usd:.6f} USD; {taken:.6f} of the {self.usd:g} USD {self.name} are spent "
@@ -135,3 +144,16 @@ def cost_usd(spec: DeploymentSpec, usage: Usage) -> float | None:
             return None
         total += tokens * usd / _TOKENS_PER_MTOK
     return total
+
+
+def price_is_stale(spec: DeploymentSpec, today: date) -> bool:
+    """Whether a price per token was read too long ago; one without a date is the operator's own word."""
+    per_mtok = spec.deployment.price.usd_per_mtok
+    if per_mtok is None:
+        return False
+    dates = (per_mtok.input.as_of, per_mtok.cached_input.as_of, per_mtok.output.as_of)
+    return any(
+        (today - date.fromisoformat(as_of)).days > STALE_PRICE_DAYS
+        for as_of in dates
+        if as_of is not None
+    )

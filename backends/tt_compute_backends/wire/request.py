@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ def build(
         body["tools"] = [_tool(tool) for tool in request.tools]
         if request.tool_choice is not None:
             body["tool_choice"] = _tool_choice(request.tool_choice)
+    if service.cache_key:
+        body["prompt_cache_key"] = _cache_key(request)
     if request.continue_assistant:
         body |= service.continue_fields or {}
     return body
@@ -56,6 +59,12 @@ def one_sample(body: Body, sampling: SamplingParams, service: Service, index: in
     if sampling.seed is not None and "seed" in service.parameters:
         made["seed"] = sample_seed(sampling.seed, index)
     return made
+
+
+def _cache_key(request: GenerateRequest) -> str:
+    """The same for all samples of a prompt, and for the turns of a conversation, which begin alike."""
+    first = request.messages[0]
+    return hashlib.sha256(f"{first.role}:{first.text}".encode()).hexdigest()[:32]
 
 
 def encode(body: Body) -> bytes:

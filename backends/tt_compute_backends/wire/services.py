@@ -36,6 +36,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool = True
     continue_fields: dict[str, bool] | None = None
     """What asks it to go on from an unfinished assistant message; None = it cannot."""
+    cache_key: bool = False
+    """Whether ``prompt_cache_key`` is understood: samples with the same one meet the same cache."""
     hosts: tuple[str, ...] = ()
     """Hosts that are this service, whatever the deployment says."""
     needs_key: bool = False
@@ -74,11 +76,15 @@ SERVICES: Final = {
     # cerebras-cloud-sdk 1.91.0: n, logprobs and both penalties, no top_k.
     "cerebras": Service(
         max_tokens="max_completion_tokens",
+        cache_key=True,
         hosts=("api.cerebras.ai",),
         needs_key=True,
     ),
     "openai": Service(
-        max_tokens="max_completion_tokens", hosts=("api.openai.com",), needs_key=True
+        max_tokens="max_completion_tokens",
+        cache_key=True,
+        hosts=("api.openai.com",),
+        needs_key=True,
     ),
     # docs.vllm.ai, OpenAI-compatible server, extra parameters.
     "vllm": Service(
