@@ -82,6 +82,23 @@ async def test_what_one_cloud_cannot_do_another_does(tmp_path: Path) -> None:
     assert outcomes == {("a", "failed"), ("b", "ok")}
 
 
+async def test_a_stand_in_is_not_asked_for_logprobs_that_it_has_not(tmp_path: Path) -> None:
+    """They are asked of the planned deployment because it gives them, not because anybody needs them."""
+    down = by_rate(Fault(kind=Kind.STATUS, status=503), 1.0, 0)
+    async with (
+        ChatServer("cerebras", script=SAYS_42, faults=down) as first,
+        ChatServer("groq", script=SAYS_42) as second,
+    ):
+        cheap = {"backend": "cerebras", "price": {"usd_per_mtok": {"input": 0.1, "output": 0.1}}}
+        async with client_of(
+            deployment("a", first, **cheap), deployment("b", second), folder=tmp_path
+        ) as client:
+            result = await client.solve("What is 6 times 7?", strategy="single")
+        assert first.seen[0].body["logprobs"] is True
+        assert "logprobs" not in second.seen[0].body
+    assert result.samples[0].deployment == "b"
+
+
 async def test_a_pinned_deployment_has_no_stand_in(tmp_path: Path) -> None:
     down = by_rate(Fault(kind=Kind.STATUS, status=503), 1.0, 0)
     async with (

@@ -161,6 +161,7 @@ class Dispatcher:
                 backend=self._backends.get,
                 request=request,
                 watch=not one.hardware.local,
+                stands_in=one is not spec,
             )
             for one in (spec, *alternates)
         ]

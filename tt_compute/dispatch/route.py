@@ -86,6 +86,8 @@ class Route:
         backend: Makes or finds its backend.
         request: As this deployment shall get it.
         watch: Ask for deltas, where the deployment can, to see whether an attempt is alive.
+        stands_in: It takes samples that another one was planned for: logprobs that it cannot give are not asked for.
+            What a request truly needs was a condition of the plan.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Route:
         backend: Callable[[DeploymentSpec], Awaitable[Backend]],
         request: GenerateRequest,
         watch: bool,
+        stands_in: bool = False,
     ) -> None:
         self.spec = spec
         self.gate = gate
@@ -105,6 +108,7 @@ class Route:
         self._backend = backend
         self._request = request
         self._watch = watch
+        self._stands_in = stands_in
         self._native: Generation | None = None
         self._opened: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -138,7 +142,7 @@ class Route:
         """At a backend that pushes events in this task; else in one that goes on to pump them."""
         try:
             backend = await self._backend(self.spec)
-            request = await self._watched(backend)
+            request = await self._suited(backend)
         except TTComputeError as error:
             self.error = error
             self._settle()
@@ -155,13 +159,17 @@ class Route:
         finally:
             self._settle()
 
-    async def _watched(self, backend: Backend) -> GenerateRequest:
-        """The request, with deltas where they show whether an attempt is alive."""
-        streams = (await backend.models())[0].capabilities.streaming
-        self.streams = self._watch and streams
-        if self.streams and self._request.deltas == "none":
-            return msgspec.structs.replace(self._request, deltas="text")
-        return self._request
+    async def _suited(self, backend: Backend) -> GenerateRequest:
+        """The request as this deployment can serve it, with deltas where they show whether an attempt is alive."""
+        capabilities = (await backend.models())[0].capabilities
+        request = self._request
+        if self._stands_in and request.sampling.logprobs > capabilities.max_logprobs:
+            fewer = msgspec.structs.replace(request.sampling, logprobs=capabilities.max_logprobs)
+            request = msgspec.structs.replace(request, sampling=fewer)
+        self.streams = self._watch and capabilities.streaming
+        if self.streams and request.deltas == "none":
+            request = msgspec.structs.replace(request, deltas="text")
+        return request
 
     def caches(self, prompt_tokens: int) -> bool:
         """Whether samples of one prompt cost less once its prefix is in the service's cache."""
