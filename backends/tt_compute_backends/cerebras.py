@@ -6,7 +6,6 @@ The SDK is imported only where a deployment uses it.
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -55,12 +54,10 @@ class CerebrasBackend(WireBackend):
             # It would send the key in a blocking request from here, up to 4 s against a silent host.
             warm_tcp_connection=False,
         )
-        create = inspect.signature(client.chat.completions.create)
         made: Transport = sdk.SdkTransport(
             library,
             client,
             carrier=carrier,
-            keywords=frozenset(create.parameters),
             host=str(urlsplit(url).hostname),
         )
         return made

@@ -6,7 +6,6 @@ The SDK is imported only where a deployment uses it.
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -53,12 +52,10 @@ class GroqBackend(WireBackend):
             timeout=None,
             http_client=sdk.sdk_http_client(carrier),
         )
-        create = inspect.signature(client.chat.completions.create)
         made: Transport = sdk.SdkTransport(
             library,
             client,
             carrier=carrier,
-            keywords=frozenset(create.parameters),
             host=str(urlsplit(url).hostname),
         )
         return made

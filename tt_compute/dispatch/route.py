@@ -110,7 +110,7 @@ class Route:
         self._watch = watch
         self._stands_in = stands_in
         self._native: Generation | None = None
-        self._opened: asyncio.Future[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._scope: AbstractAsyncContextManager[Generation] | None = None
         self._wake = asyncio.Event()
@@ -127,14 +127,21 @@ class Route:
         Raises:
             TTComputeError: It cannot be opened, now or ever in this run.
         """
-        if self.is_open:
-            return
-        if self._opened is None:
-            self._opened = asyncio.get_running_loop().create_future()
-            await self._open(listener)
-        # A waiter that is cancelled must not cancel the others' future.
-        if not self._opened.done():
-            await asyncio.shield(self._opened)
+        if not self.is_open:
+            if self._opening is None:
+                self._opening = asyncio.get_running_loop().create_task(self._open(listener))
+            # One who waits may be cancelled; the others still want it.
+            await asyncio.shield(self._opening)
+        if self.error is not None:
+            raise self.error
+
+    async def open_now(self, listener: Listener) -> None:
+        """As ``open``, in the task of the caller, who is the first and only one to want it.
+
+        Raises:
+            TTComputeError: It cannot be opened.
+        """
+        await self._open(listener)
         if self.error is not None:
             raise self.error
 
@@ -143,21 +150,17 @@ class Route:
         try:
             backend = await self._backend(self.spec)
             request = await self._suited(backend)
+            if isinstance(backend, Pushing):
+                self._scope = backend.open_pushing(request, partial(listener.on_event, self))
+                self._native = await self._scope.__aenter__()
+                return
         except TTComputeError as error:
-            self.error = error
-            self._settle()
+            self._scope, self.error = None, error
             return
-        if not isinstance(backend, Pushing):
-            serving = self._serve(backend, request, listener)
-            self._task = asyncio.get_running_loop().create_task(serving)
-            return
-        try:
-            self._scope = backend.open_pushing(request, partial(listener.on_event, self))
-            self._native = await self._scope.__aenter__()
-        except TTComputeError as error:
-            self.error = error
-        finally:
-            self._settle()
+        ready = asyncio.get_running_loop().create_future()
+        serving = self._serve(backend, request, listener, ready)
+        self._task = asyncio.get_running_loop().create_task(serving)
+        await asyncio.shield(ready)
 
     async def _suited(self, backend: Backend) -> GenerateRequest:
         """The request as this deployment can serve it, with deltas where they show whether an attempt is alive."""
@@ -208,10 +211,13 @@ class Route:
     @property
     def idle(self) -> bool:
         """Whether closing it has nothing to wait for."""
-        return self._task is None and not self.tries
+        return self._task is None and self._opening is None and not self.tries
 
     async def end_close(self, patience_s: float) -> None:
         """Wait until everything of it is let go."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         scope, self._scope = self._scope, None
         if scope is not None:
             await scope.__aexit__(None, None, None)
@@ -222,11 +228,17 @@ class Route:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _serve(self, backend: Backend, request: GenerateRequest, listener: Listener) -> None:
+    async def _serve(
+        self,
+        backend: Backend,
+        request: GenerateRequest,
+        listener: Listener,
+        ready: asyncio.Future[None],
+    ) -> None:
         try:
             async with backend.open(request) as native:
                 self._native = native
-                self._settle()
+                _settle(ready)
                 await self._pump(native, listener)
             # What the exit itself ended, so that no cancelled token goes uncounted.
             with suppress(TTComputeError):
@@ -238,7 +250,7 @@ class Route:
             self.error = error
             listener.on_lost(self, error)
         finally:
-            self._settle()
+            _settle(ready)
 
     async def _pump(self, native: Generation, listener: Listener) -> None:
         while True:
@@ -254,7 +266,7 @@ class Route:
         async for event in events:
             listener.on_event(self, event)
 
-    def _settle(self) -> None:
-        assert self._opened is not None
-        if not self._opened.done():
-            self._opened.set_result(None)
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -25,6 +25,7 @@ from tt_compute.errors import (
     RateLimitError,
     ServerError,
     TTComputeError,
+    UsageError,
 )
 from tt_compute.types import Delta, Event, Failed, GenerateRequest, Sample, Timing, Usage
 
@@ -122,7 +123,7 @@ class RoutedGeneration:
                 if lost is not None:
                     raise lost
                 raise StopAsyncIteration
-            if self._lost is not None and not isinstance(self._lost, BackendError):
+            if self._lost is not None and not isinstance(self._lost, BackendError | UsageError):
                 raise self._lost
             self._consumer = asyncio.get_running_loop().create_future()
             try:
@@ -265,9 +266,8 @@ class RoutedGeneration:
     def on_lost(self, route: Route, error: Exception) -> None:
         """Told by the route."""
         route.error = error
-        if not isinstance(error, BackendError):
-            self._lost = error
-            self._wake()
+        if not isinstance(error, TTComputeError):
+            self.lose(error)
         failure = error if isinstance(error, BackendError) else ServerError(str(error))
         for one in list(route.tries.values()):
             one.leave()

@@ -46,7 +46,7 @@ class Routes:
         first: TTComputeError | None = None
         for route in self._routes:
             try:
-                await route.open(listener)
+                await route.open_now(listener)
             except RequestRefused:
                 raise
             except BackendError as error:

@@ -6,11 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Literal
 
 import msgspec
 
-from tt_compute.errors import BackendError, ConnectionFailed, GenerationClosed, UsageError
+from tt_compute.errors import (
+    BackendError,
+    ConnectionFailed,
+    GenerationClosed,
+    ServerError,
+    UsageError,
+)
 from tt_compute.types import Clock, Event, GenerateRequest, Usage
 from tt_compute_backends.wire.decode import Answer, XGroq, decode_answer, usage_of
 from tt_compute_backends.wire.failures import from_event, from_response
@@ -150,7 +157,17 @@ class WireGeneration:
             self._owner[row.index] = attempt
         attempt.task = asyncio.get_running_loop().create_task(self._run(attempt))
         self._tasks.add(attempt.task)
-        attempt.task.add_done_callback(self._tasks.discard)
+        attempt.task.add_done_callback(partial(self._on_done, attempt))
+
+    def _on_done(self, attempt: _Attempt, task: asyncio.Task[None]) -> None:
+        """A bug, ours or an SDK's, costs the samples of its request and is not passed over."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            message = f"{self._place.where}: the request could not be made ({type(error).__name__})"
+            failure = ServerError(message, hint="look at options.extra_body of the deployment")
+            failure.__cause__ = error
+            self._fail(attempt, failure)
 
     async def _run(self, attempt: _Attempt) -> None:
         attempt.started = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -27,6 +28,16 @@ def sdk_http_client(carrier: AiohttpTransport) -> httpx.AsyncClient:
     )
 
 
+_CONTROLS: Final = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
+"""Parameters of ``create`` that steer the SDK and are no fields of a request."""
+
+
+def keywords_of(client: Any) -> frozenset[str]:
+    """The fields of a request that the SDK takes by name."""
+    create = inspect.signature(client.chat.completions.create)
+    return frozenset(create.parameters) - _CONTROLS
+
+
 class SdkTransport:
     """Satisfies ``wire.transport.Transport``.
 
@@ -34,7 +45,6 @@ class SdkTransport:
         library: The SDK's module; its error classes are the same in all of the family.
         client: Its asynchronous client, made without retries of its own.
         carrier: What carries the client's requests.
-        keywords: Parameters of its ``create``; the others of a body go as ``extra_body``.
         host: For messages.
     """
 
@@ -44,13 +54,12 @@ class SdkTransport:
         client: Any,
         *,
         carrier: AiohttpTransport,
-        keywords: frozenset[str],
         host: str,
     ) -> None:
         self._library = library
         self._client = client
         self._carrier = carrier
-        self._keywords = keywords
+        self._keywords = keywords_of(client)
         self._host = host
 
     @property
