@@ -12,6 +12,7 @@ from tt_compute.errors import ServerError
 from tt_compute.types import Failed, GenerateRequest, Message
 from tt_compute_backends.wire.generation import Place, WireGeneration
 from tt_compute_backends.wire.meter import TokenMeter
+from tt_compute_backends.wire.request import Body
 from tt_compute_backends.wire.services import SERVICES
 from tt_compute_backends.wire.transport import Response
 
@@ -39,8 +40,8 @@ class Buggy:
         self.calls = 0
 
     @asynccontextmanager
-    async def send(self, _body: object, *, stream: bool) -> AsyncGenerator[Response, None]:
-        del stream
+    async def send(self, body: Body, *, stream: bool) -> AsyncGenerator[Response, None]:
+        del body, stream
         self.calls += 1
         if self.calls == 1:
             raise TypeError("create() got an unexpected value")
