@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from tt_compute.calibrated import Calibrated, apply, load_calibrated
 from tt_compute.config_trust import check_destination
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
@@ -94,6 +95,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Path
     chosen: bool = True
     """Whether somebody named the file, or wrote the mapping; False = it was just there."""
+    calibrated: Mapping[str, Calibrated] = {}
+    """What was measured, by deployment."""
     origins: dict[str, str]
     """Where each effective value comes from: ``file:line``, ``default``, ``environment TTC_...``."""
 
@@ -105,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
         available: Callable[[str], bool] | None = None,
+        calibrated: bool = True,
     ) -> Config:
         """Find and read the configuration.
 
@@ -116,6 +120,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             folder: Where "here" is; None = the working folder.
             available: Whether a backend, by name, could run here; asked only where the configuration
                 names no deployments.
+            calibrated: Whether what was measured takes the place of what the profiles say.
 
         Raises:
             ConfigError: It cannot be used; the first fault.
@@ -123,7 +128,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         environ = os.environ if environ is None else environ
         file, origin = _find(path, environ, Path() if folder is None else folder)
         document = Document(tree={}) if file is None else load_yaml(file)
-        return _make(document, file, origin, environ, available)
+        beside = config_dir(environ) if file is None else file.parent
+        made = _make(document, file, origin, environ, available)
+        return _with_calibration(made, load_calibrated(beside)) if calibrated else made
 
     @classmethod
     def from_mapping(
@@ -154,7 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         spec = self.library.resolve(deployment)
         if not self.chosen:
             check_destination(spec)
-        return spec
+        return _calibrated(spec, self.calibrated)
 
     def settings(self) -> tuple[Setting, ...]:
         """Each effective value and its origin."""
@@ -169,6 +176,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "cache_dir": str(self.cache_dir),
         }
         return tuple(Setting(name, value, self.origins[name]) for name, value in values.items())
+
+
+def _with_calibration(config: Config, calibrated: Mapping[str, Calibrated]) -> Config:
+    if not calibrated:
+        return config
+    deployments = tuple(_calibrated(spec, calibrated) for spec in config.deployments)
+    return msgspec.structs.replace(config, deployments=deployments, calibrated=calibrated)
+
+
+def _calibrated(spec: DeploymentSpec, calibrated: Mapping[str, Calibrated]) -> DeploymentSpec:
+    found = calibrated.get(spec.id)
+    return spec if found is None else apply(spec, found)
 
 
 def embedded_default(available: Callable[[str], bool], library: ProfileLibrary) -> DeploymentSpec:

@@ -35,7 +35,7 @@ from tt_compute.paths import config_dir
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.registry import Registry, parse_options
 
-__all__ = ["bench"]
+__all__ = ["Session", "bench", "check_measurable"]
 
 _WIDEST = 256
 _FOLDER = "bench"
@@ -129,10 +129,10 @@ def bench(
         seed=seed,
     )
     for spec in specs:
-        _check(spec, settings, yes=yes)
+        check_measurable(spec, settings, yes=yes)
     _check_picture(picture)
     place = None if folder is None else _made(_place(config, folder))
-    session = _Session(output, config, settings)
+    session = Session(output, config, settings)
     try:
         anyio.run(session.run, specs)
     except (KeyboardInterrupt, TTComputeError) as end:
@@ -142,7 +142,7 @@ def bench(
     _keep(output, session.reports, picture, place)
 
 
-class _Session:
+class Session:
     """Measures one deployment after the other, each with engines of its own."""
 
     def __init__(self, output: Output, config: Config, settings: BenchSettings) -> None:
@@ -193,7 +193,7 @@ def _meter(spec: DeploymentSpec) -> EnergyMeter:
     return EnergyMeter.of_this_machine()
 
 
-def _check(spec: DeploymentSpec, settings: BenchSettings, *, yes: bool) -> None:
+def check_measurable(spec: DeploymentSpec, settings: BenchSettings, *, yes: bool) -> None:
     """Refuse before anything runs what could not be measured, or costs money that nobody agreed to."""
     registry = Registry()
     probe = registry.probe(spec.backend)

@@ -20,6 +20,8 @@ _COMMANDS = {
     "profiles": ("library", "Hardware, models and deployments, as YAML has them."),
     "models": ("library", "Weights of local models: what is here, fetch more."),
     "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
+    "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
+    "report": ("report", "Predicted against actual, over past runs."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),

@@ -109,7 +109,8 @@ class Dispatcher:
             UsageError: The backend refused the request.
             DeadlineExceeded: The deadline passed before the prompt was open.
         """
-        if spec.hardware.local and not alternates and not self._caps and max_usd is None:
+        capped = bool(self._caps) or max_usd is not None
+        if not (spec.is_remote or alternates or capped):
             async with self._open_one(spec, request, ledger) as generation:
                 yield generation
             return
@@ -160,7 +161,7 @@ class Dispatcher:
                 self.gate(one),
                 backend=self._backends.get,
                 request=request,
-                watch=not one.hardware.local,
+                watch=one.is_remote,
                 stands_in=one is not spec,
             )
             for one in (spec, *alternates)

@@ -16,14 +16,32 @@ from tt_compute.profiles.schema import (
     DeploymentSpec,
     Fact,
     HardwareProfile,
-    ModelFile,
     ModelProfile,
 )
 
-__all__ = ["Roofline", "StepTime", "UnknownFact", "kv_bytes_per_token", "roofline_of", "weights_of"]
+__all__ = [
+    "Roofline",
+    "StepTime",
+    "UnknownFact",
+    "Weights",
+    "kv_bytes_per_token",
+    "roofline_of",
+    "weights_of",
+]
 
 KV_BYTES_PER_ELEMENT = 2
 """bf16 or fp16, the default of every runtime."""
+_BYTES_PER_PARAMETER = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "fp4": 4.25 / 8,
+    "int4": 4.5 / 8,
+}
+"""fp4 with a scale of 8 bits for 32 weights (OCP Microscaling, MXFP4); int4 with one of 16 (GGUF's Q4_0)."""
+_UNSTATED_DTYPE = "bf16"
 _COMPUTE_DTYPES = ("bf16", "fp16", "fp32")
 """Weights in a dtype that the device states no rate for are computed in the first of these that it does."""
 
@@ -50,9 +68,12 @@ class StepTime(NamedTuple):
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
     """One model on one deployment's devices, rates already derated."""
 
-    weight_bytes: float
-    active_share: float
-    """Active over total parameters; 1 for a dense model."""
+    shared_bytes: float
+    """Weights that every token uses."""
+    expert_bytes: float
+    """Of all experts together; 0 for a dense model."""
+    expert_share: float
+    """Of the experts, that one token uses."""
     kv_bytes_per_token: float
     bytes_per_s: float
     """Bandwidth x MBU."""
@@ -68,11 +89,11 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
         """Decode step of ``rows`` samples.
 
         Reading keys and values never becomes bound by compute, so that its time adds to the larger of
-        reading the weights and the matrix products. Of a mixture of experts with a share r of its
-        parameters active, ``rows`` tokens touch 1 - (1 - r)^rows (uniform routing).
+        reading the weights and the matrix products. Of experts of which a token uses the share r, ``rows``
+        tokens touch 1 - (1 - r)^rows (uniform routing).
         """
-        touched = 1 - (1 - self.active_share) ** rows
-        weights_s = self.weight_bytes * touched / self.bytes_per_s
+        touched = 1 - (1 - self.expert_share) ** rows
+        weights_s = (self.shared_bytes + self.expert_bytes * touched) / self.bytes_per_s
         compute_s = rows * self.flops_per_token / self.decode_flops_per_s
         return StepTime(
             fixed_s=max(weights_s, compute_s) + self.step_overhead_s,
@@ -98,19 +119,21 @@ def roofline_of(spec: DeploymentSpec) -> Roofline:
     """
     model, hardware = spec.model, spec.hardware
     efficiency, devices = hardware.efficiency, spec.deployment.placement.tensor_parallel
-    weights = weights_of(model)
+    weights = weights_of(spec)
     bandwidth = _known(
         hardware.memory.bandwidth_bytes_per_s, "memory.bandwidth_bytes_per_s", hardware
     )
     mbu = _known(efficiency.mbu, "efficiency.mbu", hardware)
     flops = _peak_flops(hardware, weights) * devices
     active, total = _parameters(model, weights)
+    expert_share, in_experts = _experts(model, active / total)
     layers = _count(model.layers, "layers", model)
     heads = _count(model.attention_heads, "attention_heads", model)
     head_dim = _count(model.head_dim, "head_dim", model)
     return Roofline(
-        weight_bytes=weights.bytes,
-        active_share=active / total,
+        shared_bytes=weights.bytes * (1 - in_experts),
+        expert_bytes=weights.bytes * in_experts,
+        expert_share=expert_share,
         kv_bytes_per_token=kv_bytes_per_token(model),
         bytes_per_s=bandwidth * mbu * devices,
         flops_per_token=2 * active,
@@ -133,19 +156,45 @@ def kv_bytes_per_token(model: ModelProfile) -> float:
     return 2 * layers * kv_heads * _count(model.head_dim, "head_dim", model) * KV_BYTES_PER_ELEMENT
 
 
-def weights_of(model: ModelProfile) -> ModelFile:
-    """The weights that are assumed to run: the first that the profile lists.
+class Weights(NamedTuple):
+    """What is read in a step."""
+
+    bytes: float
+    dtype: str
+    bytes_per_parameter: float | None
+
+
+def weights_of(spec: DeploymentSpec) -> Weights:
+    """The weights that are assumed to run: in the dtype that the deployment states, else the model's first file.
 
     Raises:
-        UnknownFact: It lists none.
+        UnknownFact: Neither a file nor the number of parameters is known.
     """
-    if not model.weights:
+    model, stated = spec.model, spec.deployment.placement.weights_dtype
+    if stated is None and model.weights:
+        file = model.weights[0]
+        return Weights(file.bytes, file.dtype, file.bytes_per_parameter.value)
+    total = model.parameters.total.value
+    if total is None:
         raise UnknownFact(f"weights of {model.id}")
-    return model.weights[0]
+    dtype = stated or _UNSTATED_DTYPE
+    return Weights(total * _BYTES_PER_PARAMETER[dtype], dtype, _BYTES_PER_PARAMETER[dtype])
 
 
-def _parameters(model: ModelProfile, weights: ModelFile) -> tuple[float, float]:
-    total, per_parameter = model.parameters.total.value, weights.bytes_per_parameter.value
+def _experts(model: ModelProfile, active_share: float) -> tuple[float, float]:
+    """Share of the experts that a token uses, and share of all weights that lies in experts.
+
+    From total = shared + E and active = shared + (k/n) E. Without the number of experts all weights are taken
+    to lie in them.
+    """
+    if model.experts and model.experts_per_token:
+        share = model.experts_per_token / model.experts
+        return share, min(1.0, (1 - active_share) / (1 - share)) if share < 1 else 0.0
+    return active_share, 0.0 if active_share == 1 else 1.0
+
+
+def _parameters(model: ModelProfile, weights: Weights) -> tuple[float, float]:
+    total, per_parameter = model.parameters.total.value, weights.bytes_per_parameter
     if total is None and per_parameter is not None:
         total = weights.bytes / per_parameter
     if total is None:
@@ -153,7 +202,7 @@ def _parameters(model: ModelProfile, weights: ModelFile) -> tuple[float, float]:
     return model.parameters.active.value or total, total
 
 
-def _peak_flops(hardware: HardwareProfile, weights: ModelFile) -> float:
+def _peak_flops(hardware: HardwareProfile, weights: Weights) -> float:
     for dtype in (weights.dtype, *_COMPUTE_DTYPES):
         value = hardware.peak_flops.get(dtype, Fact()).value
         if value is not None:

@@ -19,6 +19,7 @@ __all__ = [
     "Auth",
     "DeploymentProfile",
     "DeploymentSpec",
+    "Dtype",
     "Efficiency",
     "Endpoint",
     "Fact",
@@ -42,6 +43,7 @@ __all__ = [
 
 Status = Literal["vendor", "third_party", "measured", "estimate"]
 TaskKind = Literal["math", "choice", "code", "json", "open"]
+Dtype = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,6 +179,9 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     family: str | None = None
     licence: str | None = None
     parameters: Parameters = Parameters()
+    experts: int | None = None
+    """Of a mixture of experts, in each layer; with ``experts_per_token``."""
+    experts_per_token: int | None = None
     layers: int | None = None
     hidden_size: int | None = None
     attention_heads: int | None = None
@@ -258,6 +263,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_sequences: int | None = None
     """Most rows in one batch; None = the backend's own cap."""
     memory_bytes: int | None = None
+    weights_dtype: Dtype | None = None
+    """What a server keeps its weights in, for predictions; None = the model's first file, or bf16 without one."""
     process: Literal["own", "inline"] = "own"
     unload_after_s: float | None = None
     """Seconds without an open prompt after which a local model is unloaded, to be loaded again when next
@@ -318,6 +325,11 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def backend(self) -> str:
         return self.deployment.backend
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests travel to a server, on this machine or elsewhere; else the model runs in a process of ours."""
+        return self.deployment.endpoint.base_url is not None or not self.hardware.local
 
     @property
     def remote_model(self) -> str:

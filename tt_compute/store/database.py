@@ -18,6 +18,7 @@ from tt_compute.store.files import NewerFile, Opened, inode, is_damage, open_fil
 from tt_compute.store.forks import close_across_forks
 from tt_compute.store.limits import Limits, delete_before, enforce, give_back_space
 from tt_compute.store.rows import prompt_hash, receipt_row, sample_rows
+from tt_compute.store.runs import RunRecord, read_runs
 from tt_compute.store.schema import RECEIPT_COLUMNS, SAMPLE_COLUMNS, transaction
 
 __all__ = ["Database", "StoreInfo"]
@@ -153,6 +154,14 @@ class Database:
     def estimates(self, *, mock: bool) -> Estimates:
         """What past runs taught: mock runs only, or real runs only."""
         return self._run(lambda opened: read_estimates(opened.connection, mock=mock))
+
+    def runs(self, *, since: float, deployment: str | None, mock: bool) -> list[RunRecord]:
+        """Past runs, oldest first."""
+        return self._run(
+            lambda opened: read_runs(
+                opened.connection, since=since, deployment=deployment, mock=mock
+            )
+        )
 
     def info(self) -> StoreInfo:
         """What the file holds."""

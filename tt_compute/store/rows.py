@@ -36,7 +36,7 @@ def receipt_row(
     """The values of ``RECEIPT_COLUMNS``, in their order."""
     receipt = result.receipt
     wave = max(1, min(chosen.wave, receipt.samples_drawn))
-    decode_tokens, decode_s = _decode(result, wave)
+    decode_tokens, decode_s = _decode(result, chosen, wave)
     known: dict[str, Value] = {
         **{name: getattr(chosen, name) for name in ("deployment", "backend", "model", "strategy")},
         **{name: getattr(receipt, name) for name in RECEIPT_COLUMNS if hasattr(receipt, name)},
@@ -92,15 +92,17 @@ def _agrees(sample: SampleRecord, result: Result) -> bool:
     return sample.answer is not None and sample.answer == result.answer
 
 
-def _decode(result: Result, wave: int) -> tuple[int | None, float | None]:
+def _decode(result: Result, chosen: Candidate, wave: int) -> tuple[int | None, float | None]:
     """Tokens and seconds of the run after the first wave's first token; None when it does not tell.
 
-    A run over several deployments, or with failed samples, does not tell what one deployment can do.
+    A run with a sample from another deployment, or with an attempt that failed, does not tell what the planned
+    one can do.
     """
     receipt = result.receipt
-    if receipt.first_token_s is None or receipt.samples_failed > 0:
+    failed = any(attempt.outcome == "failed" for attempt in receipt.attempts)
+    if receipt.first_token_s is None or failed:
         return None, None
-    if len({sample.deployment for sample in result.samples}) != 1:
+    if {sample.deployment for sample in result.samples} != {chosen.deployment}:
         return None, None
     tokens = receipt.output_tokens - wave
     seconds = receipt.latency_s - receipt.first_token_s

@@ -15,6 +15,7 @@ from tt_compute.planning.estimates import Estimates
 from tt_compute.results import Result
 from tt_compute.store.database import Database, StoreInfo
 from tt_compute.store.limits import Limits
+from tt_compute.store.runs import RunRecord
 
 __all__ = ["Store"]
 
@@ -120,6 +121,22 @@ class Store:
         except StoreError as exc:
             _log.warning("planning without past runs: %s", exc.message)
             return Estimates()
+
+    async def runs(
+        self, *, since: float = 0.0, deployment: str | None = None, mock: bool = False
+    ) -> list[RunRecord]:
+        """Past runs, oldest first.
+
+        Args:
+            since: Unix seconds.
+            deployment: Only those planned for it; None = all.
+            mock: Of mock runs only, instead of real runs only.
+
+        Raises:
+            StoreError: There is no store, or it cannot be read.
+        """
+        work = partial(self._usable().runs, since=since, deployment=deployment, mock=mock)
+        return await anyio.to_thread.run_sync(work)
 
     async def info(self) -> StoreInfo:
         """What the store holds.

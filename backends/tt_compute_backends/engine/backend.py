@@ -219,6 +219,12 @@ def _check_placement(name: str, spec: DeploymentSpec) -> None:
         raise _config_error(
             spec, "placement.tensor_parallel", f"{placement.tensor_parallel}, {name} takes 1"
         )
+    if placement.weights_dtype is not None:
+        raise _config_error(
+            spec,
+            "placement.weights_dtype",
+            f"is for servers; {name} has what its file and its options say",
+        )
 
 
 def _config_error(spec: DeploymentSpec, path: str, message: str) -> ConfigError:
