@@ -146,8 +146,7 @@ def test_options_are_those_of_the_command(path: str) -> None:
     described = set(rows(section("cli.md", f"`{path}`"), "option"))
     own = parameters(COMMANDS[path]) - COMMON
     if path == "ttc plan":
-        assert described == set()
-        described = set(rows(section("cli.md", "`ttc solve`"), "option"))
+        described |= set(rows(section("cli.md", "`ttc solve`"), "option"))
     assert described == own
 
 

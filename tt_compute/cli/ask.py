@@ -14,7 +14,9 @@ from typing import Any, BinaryIO, cast
 import click
 import msgspec
 
+from tt_compute.bench.plot import check_plotting
 from tt_compute.cli.codes import BAD_USAGE, INTERRUPTED
+from tt_compute.cli.plan_plot import plot_plan
 from tt_compute.cli.render import plan_view, result_view
 from tt_compute.cli.screen import Screen
 from tt_compute.cli.shared import (
@@ -91,12 +93,22 @@ def solve(output: Output, **given: Any) -> None:
 
 @click.command(epilog=example('ttc plan "What is 9 times 7?" --quality 0.9'))
 @_asking
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the candidates and their frontier into this PNG.",
+)
 @command
-def plan(output: Output, **given: Any) -> None:
+def plan(output: Output, *, picture: Path | None, **given: Any) -> None:
     """Show how PROMPT would be answered and why; runs nothing."""
+    if picture is not None:
+        check_plotting()
     prompt = _prompt(given)
     with Client(output.config) as client:
         decided = client.plan(prompt, **_options(client, given))
+    if picture is not None:
+        plot_plan(decided, picture)
     error = None if decided.chosen is not None else InfeasibleError(decided.advice)
     if output.as_json:
         problem = {} if error is None else {"error": error_document(error)}

@@ -1,0 +1,84 @@
+"""A picture of a plan: every candidate by latency and quality, and the frontier that nothing beats."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tt_compute.errors import UsageError
+from tt_compute.planning.types import Candidate, Plan
+
+__all__ = ["frontier", "plot_plan"]
+
+
+class Point(NamedTuple):
+    """A candidate in the picture."""
+
+    latency_s: float
+    quality: float
+    candidate: Candidate
+
+
+def plot_plan(plan: Plan, path: Path) -> None:
+    """Draw it as a PNG, whatever the file's name.
+
+    Raises:
+        UsageError: No candidate has a known latency and quality, or the file cannot be written.
+    """
+    points = list(_points(plan.candidates))
+    if not points:
+        raise UsageError(
+            "there is nothing to draw: no candidate's latency and quality are both known"
+        )
+    library: Any = importlib.import_module("matplotlib.figure")
+    figure = library.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for deployment in dict.fromkeys(point.candidate.deployment for point in points):
+        own = [point for point in points if point.candidate.deployment == deployment]
+        axes.scatter([p.latency_s for p in own], [p.quality for p in own], s=18, label=deployment)
+    best = frontier(points)
+    axes.step(
+        [p.latency_s for p in best], [p.quality for p in best], where="post", color="grey", lw=1
+    )
+    for point in best:
+        one = point.candidate
+        axes.annotate(
+            f"{one.strategy} {one.max_samples}",
+            (point.latency_s, point.quality),
+            fontsize="x-small",
+        )
+    chosen = [point for point in points if point.candidate == plan.chosen]
+    axes.scatter(
+        [p.latency_s for p in chosen],
+        [p.quality for p in chosen],
+        s=120,
+        facecolors="none",
+        edgecolors="red",
+        label="chosen",
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("predicted latency, p95, s")
+    axes.set_ylabel("predicted quality")
+    axes.legend(fontsize="small")
+    try:
+        figure.savefig(path, format="png", dpi=120)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def frontier(points: Iterable[Point]) -> list[Point]:
+    """Those that are better than every quicker one, quickest first."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.latency_s, -one.quality)):
+        if not best or point.quality > best[-1].quality:
+            best.append(point)
+    return best
+
+
+def _points(candidates: Iterable[Candidate]) -> Iterable[Point]:
+    for candidate in candidates:
+        latency_s, quality = candidate.predicted.latency_p95_s, candidate.predicted.quality
+        if latency_s is not None and latency_s > 0 and quality is not None:
+            yield Point(latency_s, quality, candidate)
