@@ -90,3 +90,15 @@ def test_cerebras_names_the_window() -> None:
 def test_nonsense_is_no_limit() -> None:
     headers = {"x-ratelimit-limit-requests": "many", "x-ratelimit-remaining-requests": "-3"}
     assert rate_limits(headers, now=NOW) == ()
+
+
+@pytest.mark.parametrize(("reset", "window_s"), [("20s", 60.0), ("2m59s", 86400.0), (None, 60.0)])
+def test_a_limit_that_takes_longer_to_come_back_than_its_window_is_of_a_day(
+    reset: str | None, window_s: float
+) -> None:
+    """Of servers that name no window and of which nothing is known."""
+    headers = {"x-ratelimit-limit-requests": "100", "x-ratelimit-remaining-requests": "99"}
+    if reset is not None:
+        headers["x-ratelimit-reset-requests"] = reset
+    (limit,) = rate_limits(headers, now=NOW)
+    assert limit.window_s == window_s

@@ -83,13 +83,19 @@ def _limit(
     limit, remaining = _finite(parts.get("limit")), _finite(parts.get("remaining"))
     if limit is None and remaining is None:
         return None
-    plain_s = requests_window_s if axis == "requests" else _WINDOWS["minute"]
+    reset_s = duration_s(parts.get("reset"), now=now)
+    window_s = requests_window_s if axis == "requests" else _WINDOWS["minute"]
+    if window:
+        window_s = _WINDOWS[window]
+    elif reset_s is not None and reset_s > window_s:
+        # What takes longer to come back than the window lasts is counted over a longer one.
+        window_s = _WINDOWS["day"]
     return RateLimit(
         axis="requests" if axis == "requests" else "tokens",
-        window_s=_WINDOWS[window] if window else plain_s,
+        window_s=window_s,
         limit=limit,
         remaining=remaining,
-        reset_s=duration_s(parts.get("reset"), now=now),
+        reset_s=reset_s,
     )
 
 

@@ -16,11 +16,11 @@ import msgspec
 from ttc_servers.chat import event
 from ttc_servers.http import head
 from ttc_servers.model import Reply, Script
-from ttc_servers.shapes import SHAPES
+from ttc_servers.shapes import SHAPES, Shape
 
 __all__ = ["canned_answer"]
 
-_LIMITS = (14_370, 249_000)
+_UNLIMITED = "1000000000"
 
 
 def canned_answer(service: str, *, stream: bool, tokens: int) -> bytes:
@@ -31,15 +31,21 @@ def canned_answer(service: str, *, stream: bool, tokens: int) -> bytes:
     body: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
     if not stream:
         data = msgspec.json.encode(shape.answer(body, [reply], Script(), 1, 20))
-        headers = {"content-type": "application/json", **shape.limits(*_LIMITS)}
+        headers = {"content-type": "application/json", **_limits(shape)}
         return head(200, headers, length=len(data)) + data
-    headers = {"content-type": "text/event-stream", **shape.limits(*_LIMITS)}
+    headers = {"content-type": "text/event-stream", **_limits(shape)}
     chunks = [
         msgspec.json.encode(chunk) for chunk, _ in shape.chunks(body, [reply], Script(), 1, 20)
     ]
     return (
         head(200, headers, length=None) + b"".join(map(event, [*chunks, b"[DONE]"])) + b"0\r\n\r\n"
     )
+
+
+def _limits(shape: Shape) -> dict[str, str]:
+    """As the service sends them, so large that a client which believes them is not held back."""
+    sent = shape.limits(0, 0)
+    return {name: value if "reset" in name else _UNLIMITED for name, value in sent.items()}
 
 
 class _Canned(asyncio.Protocol):
