@@ -345,7 +345,8 @@ async def pool_after_cancels(runs: int) -> list[Row]:
                 cancelled += 56
             served = [await sample(made, target, request(2)) for _ in range(10)]
             ok = sum(isinstance(end, Sample) for end in served)
-            shown = f"{ok} of 10 requests served; files open {before} -> {open_files()}"
+            why = {type(end.error).__name__ for end in served if isinstance(end, Failed)}
+            shown = f"{ok} of 10 requests served{f' {why}' if why else ''}; files open {before} -> {open_files()}"
             rows.append(
                 [
                     "R7",

@@ -146,6 +146,18 @@ def test_a_limit_that_no_profile_names_is_learnt_from_the_service() -> None:
     assert refused.wait_s >= 30
 
 
+def test_of_a_limit_that_nobody_stated_the_service_keeps_the_count() -> None:
+    """Ours may be over the wrong window, and must not shut out a service that has plenty left."""
+    empty = Limiter({})
+    plenty = RateLimit(axis="requests", window_s=86400, limit=100, remaining=90)
+    for second in range(500):
+        assert isinstance(empty.reserve(1, float(second)), Reservation)
+        empty.observe([plenty], float(second))
+    little = RateLimit(axis="requests", window_s=86400, limit=100, remaining=0, reset_s=30)
+    empty.observe([little], 500.0)
+    assert isinstance(empty.reserve(1, 500.0), Refused)
+
+
 # --- shared between processes ------------------------------------------------------------------------
 
 

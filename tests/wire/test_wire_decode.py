@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tt_compute.errors import ServerError
-from tt_compute.types import Usage
+from tt_compute.types import Sample, Usage
 from tt_compute_backends.wire.decode import Answer, decode_answer, usage_of
 from tt_compute_backends.wire.meter import TokenMeter
+from tt_compute_backends.wire.row import Row
 from tt_compute_backends.wire.sse import MAX_LINE_BYTES, EventParser
 
 STREAM = b': hello\r\n\r\ndata: {"a": 1}\r\n\r\nevent: x\ndata: two\ndata: lines\n\ndata:[DONE]\n\n'
@@ -151,3 +152,27 @@ def test_several_tokens_a_piece_are_learnt() -> None:
         >= 20
     )
     assert meter.prompt_tokens(400) == 100
+
+
+def test_calls_of_a_whole_answer_have_no_index_and_stay_apart() -> None:
+    """As Groq and OpenAI send them."""
+    calls = [
+        {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for name in "ab"
+    ]
+    made = answer(
+        choices=[{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]
+    )
+    assert made.choices is not None
+    choice = made.choices[0]
+    assert choice.message is not None
+    row = Row(0, 0.0)
+    row.take(choice, choice.message, 1.0)
+    ended = row.finished(
+        usage=Usage(), now=2.0, times=(None, None, None), rate_limits=(), request_id=None
+    )
+    assert isinstance(ended, Sample)
+    assert [(call.id, call.name, call.arguments) for call in ended.tool_calls] == [
+        ("a", "a", "{}"),
+        ("b", "b", "{}"),
+    ]

@@ -106,3 +106,9 @@ def test_an_error_inside_a_good_answer() -> None:
     assert isinstance(error, RateLimitError)
     assert KEY not in str(error)
     assert isinstance(from_event("overloaded", where="d", key=None), ServerError)
+
+
+def test_a_status_beside_the_error_counts_where_none_stands_inside() -> None:
+    """As Cerebras sends it in a stream."""
+    error = from_event({"message": "slow down"}, where="d", key=None, status_code=429)
+    assert isinstance(error, RateLimitError)

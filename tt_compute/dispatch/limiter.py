@@ -92,7 +92,7 @@ class Limiter:
         for found in limits:
             key = (found.axis, found.window_s)
             known = self._windows.get(key)
-            same = known is not None and found.limit in (None, known.amount)
+            same = known is not None and not known.guessed and found.limit in (None, known.amount)
             if (
                 same
                 and found.remaining is not None
@@ -103,7 +103,7 @@ class Limiter:
             if key not in self._windows:
                 if found.limit is None or found.limit <= 0:
                     continue
-                self._windows[key] = Window(found.limit, found.window_s)
+                self._windows[key] = Window(found.limit, found.window_s, guessed=True)
             self._windows[key].observe(
                 now, limit=found.limit, remaining=found.remaining, reset_s=found.reset_s
             )

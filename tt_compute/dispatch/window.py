@@ -22,10 +22,12 @@ class Window:
     Args:
         amount: What may be taken within ``window_s``; above 0.
         window_s: Length of the window.
+        guessed: Nobody stated this limit: what the service says is left is right, and our own count may not be.
     """
 
-    def __init__(self, amount: float, window_s: float) -> None:
+    def __init__(self, amount: float, window_s: float, *, guessed: bool = False) -> None:
         self.amount = amount
+        self.guessed = guessed
         self.window_s = window_s
         self._slot_s = window_s / SLOTS
         self._slots: dict[int, float] = {}
@@ -80,6 +82,9 @@ class Window:
             self.amount = limit
         if remaining is None:
             return
+        if self.guessed:
+            self._slots.clear()
+            self._used = 0.0
         unseen = (self.amount - remaining) - self.used(now)
         if unseen > 0:
             self.take(unseen, now)

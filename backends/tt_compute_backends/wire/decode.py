@@ -22,7 +22,8 @@ class CallPiece(msgspec.Struct, frozen=True, gc=False):
         name: str | None = None
         arguments: str | None = None
 
-    index: int = 0
+    index: int | None = None
+    """In a stream; a whole answer has its calls in order and no index."""
     id: str | None = None
     function: Function = Function()
 
@@ -114,6 +115,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     x_groq: XGroq | None = None
     time_info: _TimeInfo | None = None
     error: Any = None
+    status_code: int | None = None
+    """Of an error in a stream, beside it (Cerebras)."""
 
     @property
     def counts(self) -> _Usage | None:

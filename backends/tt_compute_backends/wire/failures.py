@@ -58,11 +58,13 @@ def from_response(
     return _error(status, details.code, message, headers, wait_s)
 
 
-def from_event(error: Any, *, where: str, key: str | None) -> BackendError:
-    """The error that stands inside an answer or a stream that began well."""
+def from_event(
+    error: Any, *, where: str, key: str | None, status_code: int | None = None
+) -> BackendError:
+    """The error that stands inside an answer or a stream that began well; ``status_code`` = beside it."""
     details = _details_of(error)
     said = scrubbed(details.message, key) or "no message"
-    status = details.status or HTTPStatus.INTERNAL_SERVER_ERROR
+    status = details.status or status_code or HTTPStatus.INTERNAL_SERVER_ERROR
     return _error(status, details.code, f"{where} gave up: {said}", {}, None)
 
 

@@ -265,7 +265,12 @@ class WireGeneration:
         if error is None and answer.x_groq is not None:
             error = answer.x_groq.error
         if error is not None:
-            raise from_event(error, where=self._place.where, key=self._place.key)
+            raise from_event(
+                error,
+                where=self._place.where,
+                key=self._place.key,
+                status_code=answer.status_code,
+            )
         if answer.choices is None and answer.usage is None and answer.id is None:
             raise ConnectionFailed(f"{self._place.where} sent an empty answer")
 

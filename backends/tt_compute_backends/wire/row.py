@@ -65,8 +65,8 @@ class Row:
         text, reasoning = piece.text, piece.thought
         if choice.finish_reason is not None:
             self.finish = choice.finish_reason
-        for call in piece.tool_calls or ():
-            self._take_call(call)
+        for place, call in enumerate(piece.tool_calls or ()):
+            self._take_call(call, place if call.index is None else call.index)
         logprobs = token_logprobs(choice) if choice.logprobs is not None else ()
         if not text and not reasoning and not piece.tool_calls and not logprobs:
             return None
@@ -142,8 +142,8 @@ class Row:
     def _first_s(self) -> float | None:
         return None if self.first_at is None else self.first_at - self.drawn_at
 
-    def _take_call(self, piece: CallPiece) -> None:
-        call = self._calls.setdefault(piece.index, _Call())
+    def _take_call(self, piece: CallPiece, index: int) -> None:
+        call = self._calls.setdefault(index, _Call())
         call.id = piece.id or call.id
         call.name += piece.function.name or ""
         call.arguments += piece.function.arguments or ""
