@@ -10,7 +10,7 @@ import msgspec
 
 from ttc_servers.chat import KEY, ChatServer
 from ttc_servers.faults import Fault, by_rate
-from ttc_servers.model import Script
+from ttc_servers.script import Script
 
 
 async def serve(options: argparse.Namespace) -> None:
