@@ -21,6 +21,8 @@ class Cerebras(Shape, frozen=True, kw_only=True):
     refused: ClassVar[frozenset[str]] = frozenset({"top_k"})
     windows: ClassVar[tuple[str, str]] = ("requests-day", "tokens-minute")
     requests_window_s: ClassVar[float] = 86_400.0
+    in_each_piece: ClassVar[Body] = {"type": "function"}
+    """Its SDK cannot make a piece without it."""
     reserved_tokens: ClassVar[int] = 16_384
     """Also the most that is ever taken for one answer: dcdpr/jp pull request 1085."""
     refusals: ClassVar[dict[int, Refusal]] = {
@@ -69,6 +71,10 @@ class Cerebras(Shape, frozen=True, kw_only=True):
             "param": refusal.param or "",
             "code": refusal.code,
         }
+
+    def error_event(self, status: int, message: str) -> Body:
+        """As the SDK's ``ErrorChunkResponse`` has it."""
+        return {"error": self.refusal(status, message), "status_code": status}
 
     def over_limit(self, which: str, wait_s: float) -> Refusal:
         del wait_s

@@ -87,6 +87,10 @@ class ChatServer:
         await self._http.stop()
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import msgspec
 
-__all__ = ["Exchange", "HttpServer", "Request", "framing", "head", "opening"]
+__all__ = ["Exchange", "HttpServer", "Request", "framing", "hard_close", "head", "opening"]
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _AT_ONCE_AND_HARD = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -65,6 +65,13 @@ class Exchange:
         """The hard end: RST instead of FIN."""
         self.done = True
         self._connection.reset()
+
+
+def hard_close(transport: asyncio.WriteTransport) -> None:
+    """RST instead of FIN."""
+    connected: socket.socket = transport.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE_AND_HARD)
+    transport.abort()
 
 
 def opening(status: int, headers: Mapping[str, str]) -> bytes:
@@ -156,9 +163,7 @@ class _Connection(asyncio.Protocol):
             self._read()
 
     def reset(self) -> None:
-        connected: socket.socket = self.transport.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE_AND_HARD)
-        self.transport.abort()
+        hard_close(self.transport)
 
     def _read(self) -> None:
         """Take one request out of what was received, if it is whole."""

@@ -227,9 +227,9 @@ class _ErrorEvent(Spoiler):
     async def event(
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
-        del server, seen, chunk
-        line = b'data: {"error": {"message": "forced in stream", "status_code": 503}}\n\n'
-        exchange.write(_chunked(line) + b"0\r\n\r\n")
+        del seen, chunk
+        line = b"data: " + msgspec.json.encode(server.shape.error_event(503, "forced in stream"))
+        exchange.write(_chunked(line + b"\n\n") + b"0\r\n\r\n")
         exchange.end()
         return False
 

@@ -59,6 +59,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Whether tokens of the prompt that come from its cache count to the limit."""
     too_large_status: ClassVar[int] = 429
     """Of a request that no waiting would let through."""
+    in_each_piece: ClassVar[Body] = {}
+    """What a further piece of a call has besides its index and its arguments."""
     refusals: ClassVar[dict[int, Refusal]] = {}
 
     # --- whole answers ---------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
             middle = len(arguments) // 2
             for half in (arguments[:middle], arguments[middle:]):
                 piece = {"index": at, "function": {"arguments": half}}
-                yield {"tool_calls": [piece]}, (), (), 2
+                yield {"tool_calls": [piece | self.in_each_piece]}, (), (), 2
         for token in reply.tokens:
             yield {"content": token}, (token,), (), 1
 
@@ -180,6 +182,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         return self.wrapped(
             found if message is None else msgspec.structs.replace(found, message=message)
         )
+
+    def error_event(self, status: int, message: str) -> Body:
+        """An event of a stream that gave up."""
+        return self.refusal(status, message)
 
     def wrapped(self, refusal: Refusal) -> Body:
         error: Body = {"message": refusal.message, "type": refusal.type}
