@@ -4,8 +4,24 @@ For tests and benchmarks, over real sockets on 127.0.0.1. Shapes of answers, hea
 SDKs' own types and the services' documentation; what was never seen live says so where it stands.
 """
 
-from ttc_servers.chat import ChatServer, Seen
+from ttc_servers.chat import KEY, ChatServer
 from ttc_servers.faults import Fault, Kind, closed_port
-from ttc_servers.model import Script
+from ttc_servers.proxy import FaultProxy, Harm, How
+from ttc_servers.record import Bill, Received, Seen
+from ttc_servers.script import Limits, Script
 
-__all__ = ["ChatServer", "Fault", "Kind", "Script", "Seen", "closed_port"]
+__all__ = [
+    "KEY",
+    "Bill",
+    "ChatServer",
+    "Fault",
+    "FaultProxy",
+    "Harm",
+    "How",
+    "Kind",
+    "Limits",
+    "Received",
+    "Script",
+    "Seen",
+    "closed_port",
+]

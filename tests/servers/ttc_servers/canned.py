@@ -15,37 +15,34 @@ import msgspec
 
 from ttc_servers.chat import event
 from ttc_servers.http import head
-from ttc_servers.model import Reply, Script
-from ttc_servers.shapes import SHAPES, Shape
+from ttc_servers.script import Reply, Served
+from ttc_servers.services import SHAPES
+from ttc_servers.shapes import State
 
 __all__ = ["canned_answer"]
 
-_UNLIMITED = "1000000000"
+_AMPLE = (
+    State(limit=10**9, remaining=10**9, reset_s=179.56),
+    State(limit=10**9, remaining=10**9, reset_s=7.66),
+)
+"""So large that a client which believes it is not held back."""
 
 
 def canned_answer(service: str, *, stream: bool, tokens: int) -> bytes:
     """Head and body, of the shape that the service has."""
     shape = SHAPES[service]
     words = tuple(f" word{number}" for number in range(tokens))
-    reply = Reply(tokens=words, reasoning=(), tool_calls=(), finish_reason="stop")
     body: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
+    served = Served(number=1, body=body, replies=(Reply(tokens=words),), prompt_tokens=20)
     if not stream:
-        data = msgspec.json.encode(shape.answer(body, [reply], Script(), 1, 20))
-        headers = {"content-type": "application/json", **_limits(shape)}
+        data = msgspec.json.encode(shape.answer(served))
+        headers = {"content-type": "application/json", **shape.limits(*_AMPLE)}
         return head(200, headers, length=len(data)) + data
-    headers = {"content-type": "text/event-stream", **_limits(shape)}
-    chunks = [
-        msgspec.json.encode(chunk) for chunk, _ in shape.chunks(body, [reply], Script(), 1, 20)
-    ]
+    headers = {"content-type": "text/event-stream", **shape.limits(*_AMPLE)}
+    chunks = [msgspec.json.encode(chunk) for chunk, _ in shape.chunks(served)]
     return (
         head(200, headers, length=None) + b"".join(map(event, [*chunks, b"[DONE]"])) + b"0\r\n\r\n"
     )
-
-
-def _limits(shape: Shape) -> dict[str, str]:
-    """As the service sends them, so large that a client which believes them is not held back."""
-    sent = shape.limits(0, 0)
-    return {name: value if "reset" in name else _UNLIMITED for name, value in sent.items()}
 
 
 class _Canned(asyncio.Protocol):

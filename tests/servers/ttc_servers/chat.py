@@ -5,38 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Self
+from typing import Any, Self, cast
 
 import msgspec
 
-from ttc_servers.faults import Choose, Fault, Kind
-from ttc_servers.http import Exchange, HttpServer, Request, head
-from ttc_servers.misbehave import PLAIN, STREAMED
-from ttc_servers.model import Reply, Script, reply_to
-from ttc_servers.shapes import SHAPES, Shape
+from ttc_servers.checks import refusal_of
+from ttc_servers.faults import Choose, Kind
+from ttc_servers.http import Exchange, HttpServer, Request, framing, opening
+from ttc_servers.limits import UNLIMITED, Limiter, Over
+from ttc_servers.misbehave import FREE, PLAIN, SPOILED
+from ttc_servers.record import Bill, Ended, Received, Seen
+from ttc_servers.script import Script, Served, serve
+from ttc_servers.services import SHAPES, Name
+from ttc_servers.shapes import Body, Shape
 
-__all__ = ["ChatServer", "Seen"]
+__all__ = ["KEY", "ChatServer", "event"]
 
 KEY = "gsk_test_0123456789abcdef"
 """What every server takes unless told otherwise."""
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class Seen(msgspec.Struct, kw_only=True):
-    """One request for a completion, and what became of it."""
-
-    number: int
-    headers: dict[str, str]
-    body: dict[str, Any]
-    at: float
-    fault: Fault | None = None
-    status: int = 200
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    """Written so far: what would be billed."""
-    ended: Literal["live", "answered", "left_before_head", "left_mid_stream", "broken"] = "live"
-    ended_at: float | None = None
 
 
 class ChatServer:
@@ -49,11 +36,14 @@ class ChatServer:
         key: None = any key, or none, will do.
         port: 0 = any that is free.
         sleep: Waits of the script and the faults.
+        keep: Whether requests are recorded, and bills with them.
+        clock: Monotonic seconds, of the record and of limits.
+        models: Ids that are listed.
     """
 
     def __init__(
         self,
-        service: Literal["groq", "cerebras", "openai"] = "openai",
+        service: Name = "openai",
         *,
         script: Script | None = None,
         faults: Choose | None = None,
@@ -61,21 +51,31 @@ class ChatServer:
         port: int = 0,
         sleep: Sleep = asyncio.sleep,
         keep: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        models: tuple[str, ...] = ("model-a",),
     ) -> None:
         self.shape: Shape = SHAPES[service]
         self.script = script or Script()
         self.faults = faults
         self.key = key
         self.sleep = sleep
+        self.models = models
         self.seen: list[Seen] = []
+        """Requests for completions."""
+        self.requests: list[Received] = []
+        """All requests."""
         self.count = 0
         self.other_paths: list[str] = []
         self.max_live = 0
         self._keep = keep
+        self._clock = clock
+        limits = self.script.limits
+        self._limiter = None if limits is None else Limiter(limits, self.shape, clock)
         self._live = 0
         self._port = port
         self._http = HttpServer(self._handle)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._openings: dict[str, tuple[Script, bytes]] = {}
 
     async def __aenter__(self) -> Self:
         self._port = await self._http.start(self._port)
@@ -85,6 +85,10 @@ class ChatServer:
         for task in list(self._tasks):
             task.cancel()
         await self._http.stop()
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def origin(self) -> str:
@@ -100,6 +104,11 @@ class ChatServer:
         """Open now."""
         return len(self._http.connections)
 
+    @property
+    def billed(self) -> list[Bill]:
+        """Of each request that was not refused; of one that is live or was left, what was written of it."""
+        return [Bill.of(seen) for seen in self.seen if seen.prompt_tokens]
+
     # --- routes ----------------------------------------------------------------------------------
 
     def _handle(self, request: Request, exchange: Exchange) -> None:
@@ -107,172 +116,190 @@ class ChatServer:
             self._complete(request, exchange)
             return
         self.other_paths.append(request.path)
-        if request.path == f"{self.shape.base}/models":
-            document = {
-                "object": "list",
-                "data": [{"id": "model-a", "object": "model", "owned_by": "local"}],
-            }
-            status = 200 if self._allowed(request) else 401
-            self.answer(exchange, status, document if status == 200 else self._refusal(401))
-        elif request.path == "/v1/tcp_warming":
-            self.answer(exchange, 200, {})
-        else:
-            self.answer(exchange, 404, self.shape.error(404, "no such path", "not_found"))
+        status, document = self._other(request)
+        if self._keep:
+            now = self._clock()
+            received = Received(
+                method=request.method, path=request.path, headers=request.headers,
+                body=_decoded(request), at=now, status=status, ended="answered", ended_at=now,
+            )  # fmt: skip
+            self.requests.append(received)
+        self.answer(exchange, status, document)
+
+    def _other(self, request: Request) -> tuple[int, Body]:
+        path = request.path.split("?")[0]
+        models = f"{self.shape.base}/models"
+        if path == "/v1/tcp_warming":
+            return 200, {}
+        if not path.startswith(models):
+            return 404, self.shape.refusal(404)
+        if not self.allowed(request.headers):
+            return 401, self.shape.refusal(401)
+        if path == models:
+            listed = [self.shape.model(name) for name in self.models]
+            return 200, {"object": "list", "data": listed}
+        name = path.removeprefix(f"{models}/")
+        if name in self.models:
+            return 200, self.shape.model(name)
+        return 404, self.shape.refusal(404, f"The model `{name}` does not exist")
+
+    def allowed(self, headers: dict[str, str]) -> bool:
+        return self.key is None or headers.get("authorization") == f"Bearer {self.key}"
 
     def _complete(self, request: Request, exchange: Exchange) -> None:
-        number = self.count
-        self.count += 1
         seen = Seen(
-            number=number,
+            number=self.count,
+            method=request.method,
+            path=request.path,
             headers=request.headers,
-            body=msgspec.json.decode(request.body),
-            at=time.monotonic(),
+            body=_object(request),
+            at=self._clock(),
         )
+        self.count += 1
         if self._keep:
             self.seen.append(seen)
-        seen.fault = self.faults(number, seen.body) if self.faults else None
-        refusal = self._check(request, seen.body)
+            self.requests.append(seen)
+        seen.fault = self.faults(seen.number, seen.body) if self.faults else None
+        refusal = refusal_of(self, seen)
         if refusal is not None:
             seen.status = refusal[0]
             self.answer(exchange, *refusal)
             self._end(seen, "answered")
             return
+        taken = self._admit(seen, exchange)
+        if taken is not None:
+            self._start(seen, exchange, taken)
+
+    def _admit(self, seen: Seen, exchange: Exchange) -> int | None:
+        """Tokens taken from the limits; None where it was refused for them."""
+        if self._limiter is None:
+            return 0
+        found = self._limiter.admit(seen.body)
+        if not isinstance(found, Over):
+            return found
+        seen.status = found.status
+        document = self.shape.wrapped(self.shape.over_limit(found.which, found.wait_s))
+        wait = {"retry-after": f"{found.wait_s:.3f}"} if found.status == 429 else {}
+        self.answer(exchange, found.status, document, wait)
+        self._end(seen, "answered")
+        return None
+
+    def _start(self, seen: Seen, exchange: Exchange, taken: int) -> None:
         script = self.script
-        if (
-            seen.fault is None
-            and not seen.body.get("stream")
-            and not script.before_head_s
-            and not script.per_token_s
-        ):
-            self._answer_at_once(seen, exchange)
+        waits = script.before_head_s or script.per_token_s
+        if seen.fault is None and not waits and not seen.body.get("stream"):
+            served = self._served(seen)
+            seen.output_tokens = served.count
+            self._settle(seen, taken)
+            self.answer(exchange, 200, self.shape.answer(served))
+            self._end(seen, "answered")
             return
-        task = asyncio.get_running_loop().create_task(self._serve(seen, exchange))
+        task = asyncio.get_running_loop().create_task(self._serve(seen, exchange, taken))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _allowed(self, request: Request) -> bool:
-        return self.key is None or request.headers.get("authorization") == f"Bearer {self.key}"
-
-    def _refusal(self, status: int) -> dict[str, Any]:
-        texts = {401: ("Invalid API Key", "invalid_api_key")}
-        return self.shape.error(status, *texts[status])
-
-    def _check(self, request: Request, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        if not self._allowed(request):
-            return 401, self._refusal(401)
-        for name in self.shape.refused:
-            if body.get(name):
-                message = f"property '{name}' is unsupported"
-                return 400, self.shape.error(400, message, "invalid_request_error")
-        limit = self.shape.max_n
-        if limit is not None and body.get("n", 1) > limit:
-            return 400, self.shape.error(
-                400, "'n' : number must be at most 1", "invalid_request_error"
-            )
-        return None
-
     # --- answers ---------------------------------------------------------------------------------
 
-    def _replies(self, seen: Seen) -> list[Reply]:
-        count = int(seen.body.get("n") or 1)
-        seen.prompt_tokens = 4 * len(seen.body["messages"]) + sum(
-            len(str(message["content"]).split()) for message in seen.body["messages"]
-        )
-        seen.cached_tokens = int(seen.prompt_tokens * self.script.cached_share)
-        return [reply_to(seen.body, self.script, seen.number, choice) for choice in range(count)]
+    def _served(self, seen: Seen) -> Served:
+        served = serve(seen.body, self.script, seen.number)
+        if seen.fault is None or seen.fault.kind not in FREE:
+            seen.prompt_tokens, seen.cached_tokens = served.prompt_tokens, served.cached_tokens
+        return served
+
+    def _opening(self, kind: str) -> bytes:
+        """Of a 200; made once, unless limits count down in it."""
+        kept = self._openings.get(kind)
+        if kept is not None and kept[0] is self.script and self._limiter is None:
+            return kept[1]
+        made = opening(200, self._headers(kind))
+        self._openings[kind] = (self.script, made)
+        return made
 
     def _headers(self, kind: str) -> dict[str, str]:
-        limits = self.shape.limits(14_370, 249_000)
+        limits = self.shape.limits(*UNLIMITED) if self._limiter is None else self._limiter.headers()
         return {"content-type": kind, "x-request-id": "req_local", **limits, **self.script.headers}
+
+    def whole(
+        self, status: int, document: Any, headers: dict[str, str] | None = None
+    ) -> tuple[bytes, bytes]:
+        """Head and body of an answer in one piece."""
+        data = msgspec.json.encode(document)
+        if status == 200 and not headers:
+            return self._opening("application/json") + framing(len(data)), data
+        sent = self._headers("application/json") | (headers or {})
+        return opening(status, sent) + framing(len(data)), data
 
     def answer(
         self, exchange: Exchange, status: int, document: Any, headers: dict[str, str] | None = None
     ) -> None:
-        data = msgspec.json.encode(document)
-        sent = self._headers("application/json") | (headers or {})
-        exchange.write(head(status, sent, length=len(data)) + data)
+        top, data = self.whole(status, document, headers)
+        exchange.write(top + data)
         exchange.end()
 
-    def _answer_at_once(self, seen: Seen, exchange: Exchange) -> None:
-        replies = self._replies(seen)
-        seen.output_tokens = sum(reply.count for reply in replies)
-        document = self.shape.answer(
-            seen.body, replies, self.script, seen.number, seen.prompt_tokens
-        )
-        self.answer(exchange, 200, document)
-        self._end(seen, "answered")
-
-    async def _serve(self, seen: Seen, exchange: Exchange) -> None:
+    async def _serve(self, seen: Seen, exchange: Exchange, taken: int) -> None:
         self._live += 1
         self.max_live = max(self.max_live, self._live)
         try:
-            await self._serve_live(seen, exchange)
+            self._end(seen, await self._ending(seen, exchange))
         finally:
             self._live -= 1
+            self._settle(seen, taken)
 
-    async def _serve_live(self, seen: Seen, exchange: Exchange) -> None:
-        replies = self._replies(seen)
-        slow = seen.fault is not None and seen.fault.kind is Kind.SLOW_HEAD
-        late_s = seen.fault.seconds if slow and seen.fault is not None else 0.0
-        if not await self._wait(exchange, self.script.before_head_s + late_s):
-            self._end(seen, "left_before_head")
-            return
-        if seen.fault is not None and seen.fault.kind in PLAIN:
-            await PLAIN[seen.fault.kind](self, seen, exchange)
-            self._end(
-                seen,
-                "left_before_head" if exchange.gone.is_set() and seen.status == 0 else "broken",
-            )
-            return
-        if not seen.body.get("stream"):
-            await self._serve_whole(seen, exchange, replies)
-            return
-        exchange.write(head(200, self._headers("text/event-stream; charset=utf-8"), length=None))
-        await self._serve_stream(seen, exchange, replies)
+    async def _ending(self, seen: Seen, exchange: Exchange) -> Ended:
+        """Serve it, and say how that ended."""
+        served, fault = self._served(seen), seen.fault
+        late_s = fault.seconds if fault is not None and fault.kind is Kind.SLOW_HEAD else 0.0
+        if not await self.wait(exchange, self.script.before_head_s + late_s):
+            return "left_before_head"
+        if fault is not None and fault.kind in PLAIN:
+            await PLAIN[fault.kind](self, seen, exchange)
+            silent = exchange.gone.is_set() and seen.status == 0
+            return "left_before_head" if silent else "broken"
+        if seen.body.get("stream"):
+            return await self._stream(seen, exchange, served)
+        return await self._whole(seen, exchange, served)
 
-    async def _serve_whole(self, seen: Seen, exchange: Exchange, replies: list[Reply]) -> None:
-        for reply in replies:
-            for _ in range(reply.count):
-                if not await self._wait(exchange, self.script.per_token_s):
-                    self._end(seen, "left_before_head")
-                    return
-                seen.output_tokens += 1
-        document = self.shape.answer(
-            seen.body, replies, self.script, seen.number, seen.prompt_tokens
-        )
-        spoil = None if seen.fault is None else STREAMED.get(seen.fault.kind)
-        self.answer(exchange, 200, document if spoil is None else spoil.document(document))
-        self._end(seen, "answered")
+    async def _whole(self, seen: Seen, exchange: Exchange, served: Served) -> Ended:
+        for _ in range(served.count):
+            if not await self.wait(exchange, self.script.per_token_s):
+                return "left_before_head"
+            seen.output_tokens += 1
+        document = self.shape.answer(served)
+        spoiler = None if seen.fault is None else SPOILED.get(seen.fault.kind)
+        if spoiler is None:
+            self.answer(exchange, 200, document)
+            return "answered"
+        top, data = self.whole(200, spoiler.document(document))
+        if await spoiler.whole(self, seen, exchange, top, data):
+            exchange.write(top + data)
+            exchange.end()
+            return "answered"
+        return "left_mid_stream" if exchange.gone.is_set() else "broken"
 
-    async def _serve_stream(self, seen: Seen, exchange: Exchange, replies: list[Reply]) -> None:
-        fault = seen.fault
-        spoil = None if fault is None else STREAMED.get(fault.kind)
-        chunks = self.shape.chunks(seen.body, replies, self.script, seen.number, seen.prompt_tokens)
-        for chunk, tokens in chunks:
-            if tokens and not await self._wait(exchange, self.script.per_token_s):
-                self._end(seen, "left_mid_stream")
-                return
-            if (
-                spoil is not None
-                and fault is not None
-                and tokens
-                and seen.output_tokens >= fault.after_tokens
-            ):
-                whole = await spoil.event(self, seen, exchange, chunk)
-                if not whole:
-                    self._end(seen, "left_mid_stream" if exchange.gone.is_set() else "broken")
-                    return
-            data = chunk if spoil is None else spoil.document(chunk)
+    async def _stream(self, seen: Seen, exchange: Exchange, served: Served) -> Ended:
+        exchange.write(self._opening("text/event-stream; charset=utf-8") + framing(None))
+        spoiler = None if seen.fault is None else SPOILED.get(seen.fault.kind)
+        for chunk, tokens in self.shape.chunks(served):
+            if tokens and not await self.wait(exchange, self.script.per_token_s):
+                return "left_mid_stream"
+            data = chunk if spoiler is None else spoiler.document(chunk)
+            if spoiler is not None and tokens and self._due(seen):
+                if not await spoiler.event(self, seen, exchange, chunk):
+                    return "left_mid_stream" if exchange.gone.is_set() else "broken"
+                data = None if spoiler.instead else data
             if data is not None:
                 exchange.write(event(msgspec.json.encode(data)))
             seen.output_tokens += tokens
-        if spoil is None or not spoil.without_done:
+        if spoiler is None or not spoiler.without_done:
             exchange.write(event(b"[DONE]"))
         exchange.write(b"0\r\n\r\n")
         exchange.end()
-        self._end(seen, "answered")
+        return "answered"
 
-    async def _wait(self, exchange: Exchange, seconds: float) -> bool:
+    def _due(self, seen: Seen) -> bool:
+        return seen.fault is not None and seen.output_tokens >= seen.fault.after_tokens
+
+    async def wait(self, exchange: Exchange, seconds: float) -> bool:
         """Whether the client is still there after it."""
         if seconds <= 0:
             # Let the others of the loop run, as a network would.
@@ -287,14 +314,26 @@ class ChatServer:
             waits.cancel()
         return not exchange.gone.is_set()
 
-    async def hold(self, exchange: Exchange) -> None:
-        """Say nothing more until the client leaves."""
-        await exchange.gone.wait()
+    def _settle(self, seen: Seen, taken: int) -> None:
+        if self._limiter is not None:
+            free = 0 if self.shape.counts_cached else seen.cached_tokens
+            self._limiter.settle(taken, seen.prompt_tokens - free + seen.output_tokens)
 
-    def _end(
-        self, seen: Seen, how: Literal["answered", "left_before_head", "left_mid_stream", "broken"]
-    ) -> None:
-        seen.ended, seen.ended_at = how, time.monotonic()
+    def _end(self, seen: Seen, how: Ended) -> None:
+        seen.ended, seen.ended_at = how, self._clock()
+
+
+def _decoded(request: Request) -> Any:
+    try:
+        return msgspec.json.decode(request.body)
+    except msgspec.DecodeError:
+        return None
+
+
+def _object(request: Request) -> Body:
+    """Empty where it is none, which is refused for what it lacks."""
+    decoded = _decoded(request)
+    return cast("Body", decoded) if isinstance(decoded, dict) else {}
 
 
 def event(data: bytes) -> bytes:

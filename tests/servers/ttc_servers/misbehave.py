@@ -10,11 +10,12 @@ import msgspec
 
 from ttc_servers.faults import Fault, Kind
 from ttc_servers.http import Exchange, head
+from ttc_servers.record import Seen
 
 if TYPE_CHECKING:
-    from ttc_servers.chat import ChatServer, Seen
+    from ttc_servers.chat import ChatServer
 
-__all__ = ["PLAIN", "STREAMED", "Spoiler"]
+__all__ = ["FREE", "PLAIN", "SPOILED", "Spoiler"]
 
 Act = Callable[["ChatServer", "Seen", Exchange], Awaitable[None]]
 _BOMB = gzip.compress(bytes(5_000_000))
@@ -46,15 +47,17 @@ async def _reset_after_head(server: ChatServer, seen: Seen, exchange: Exchange) 
 
 
 async def _silent(server: ChatServer, seen: Seen, exchange: Exchange) -> None:
+    del server
     seen.status = 0
-    await server.hold(exchange)
+    await exchange.gone.wait()
 
 
 async def _status(server: ChatServer, seen: Seen, exchange: Exchange) -> None:
     fault = _fault(seen)
     seen.status = fault.status
-    code = "rate_limit_exceeded" if fault.status == 429 else "internal_error"
-    document = server.shape.error(fault.status, f"forced {fault.status} for {_sender(seen)}", code)
+    document = server.shape.refusal(fault.status, f"forced {fault.status} for {_sender(seen)}")
+    if fault.said_status is not None:
+        document["status_code"] = fault.said_status
     server.answer(exchange, fault.status, document, fault.headers)
 
 
@@ -83,7 +86,8 @@ async def _endless_line(server: ChatServer, seen: Seen, exchange: Exchange) -> N
     block = b"data: " + b"x" * 1_000_000
     while not exchange.gone.is_set():
         exchange.write(b"%x\r\n%s\r\n" % (len(block), block))
-        await server.sleep(0.001)
+        await exchange.drained()
+        await server.wait(exchange, 0.001)
         block = b"x" * 1_000_000
 
 
@@ -101,6 +105,8 @@ async def _redirect(server: ChatServer, seen: Seen, exchange: Exchange) -> None:
     exchange.end()
 
 
+FREE = frozenset({Kind.STATUS, Kind.HTML, Kind.ERROR_IN_200, Kind.REDIRECT})
+"""Refusals: nothing is billed for them."""
 PLAIN: dict[Kind, Act] = {
     Kind.RESET_BEFORE_HEAD: _reset_before_head,
     Kind.RESET_AFTER_HEAD: _reset_after_head,
@@ -119,9 +125,11 @@ PLAIN: dict[Kind, Act] = {
 
 
 class Spoiler:
-    """Changes documents as they are written; by itself changes nothing."""
+    """Changes what is written of an answer; by itself changes nothing."""
 
     without_done = False
+    instead = False
+    """Whether ``event`` writes in place of the chunk."""
 
     def document(self, document: dict[str, Any]) -> dict[str, Any] | None:
         """What is sent in its place; None = nothing."""
@@ -134,13 +142,28 @@ class Spoiler:
         del server, seen, exchange, chunk
         return True
 
+    async def whole(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, top: bytes, data: bytes
+    ) -> bool:
+        """Act in place of an answer that is not a stream; True = it is written after all."""
+        del server, seen, exchange, top, data
+        return True
+
 
 class _Stall(Spoiler):
     async def event(
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
-        del seen, chunk
-        await server.hold(exchange)
+        del server, seen, chunk
+        await exchange.gone.wait()
+        return False
+
+    async def whole(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, top: bytes, data: bytes
+    ) -> bool:
+        del server, seen
+        exchange.write(top + data[: len(data) // 2])
+        await exchange.gone.wait()
         return False
 
 
@@ -149,6 +172,14 @@ class _Cut(Spoiler):
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
         del server, seen, chunk
+        exchange.close()
+        return False
+
+    async def whole(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, top: bytes, data: bytes
+    ) -> bool:
+        del server, seen
+        exchange.write(top + data[: len(data) // 2])
         exchange.close()
         return False
 
@@ -164,6 +195,10 @@ class _CleanEnd(Spoiler):
         exchange.end()
         return False
 
+    def document(self, document: dict[str, Any]) -> dict[str, Any] | None:
+        choices = [choice | {"finish_reason": None} for choice in document["choices"]]
+        return document | {"choices": choices}
+
 
 class _NoDone(Spoiler):
     without_done = True
@@ -174,32 +209,58 @@ class _Malformed(Spoiler):
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
         del server, seen, chunk
-        line = b'data: {"choices": [{"delta": \n\n'
-        exchange.write(b"%x\r\n%s\r\n" % (len(line), line))
+        exchange.write(_chunked(b'data: {"choices": [{"delta": \n\n'))
         return True
+
+    async def whole(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, top: bytes, data: bytes
+    ) -> bool:
+        """As long as it should be, and no JSON."""
+        del server, seen
+        half = data[: len(data) // 2]
+        exchange.write(top + half + b" " * (len(data) - len(half)))
+        exchange.end()
+        return False
 
 
 class _ErrorEvent(Spoiler):
     async def event(
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
-        del server, seen, chunk
-        line = b'data: {"error": {"message": "forced in stream", "status_code": 503}}\n\n'
-        exchange.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(line), line))
+        del seen, chunk
+        line = b"data: " + msgspec.json.encode(server.shape.error_event(503, "forced in stream"))
+        exchange.write(_chunked(line + b"\n\n") + b"0\r\n\r\n")
         exchange.end()
         return False
 
 
 class _Drip(Spoiler):
+    """Every byte by itself: of a stream, from where it begins to go wrong."""
+
+    instead = True
+
     async def event(
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
-        del chunk
-        for byte in b": nothing yet, nothing yet, nothing yet\n":
-            if exchange.gone.is_set():
+        line = b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+        bytes_ = [_chunked(line[at : at + 1]) for at in range(len(line))]
+        return await self._drip(server, seen, exchange, bytes_)
+
+    async def whole(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, top: bytes, data: bytes
+    ) -> bool:
+        exchange.write(top)
+        if await self._drip(server, seen, exchange, [bytes([byte]) for byte in data]):
+            exchange.end()
+        return False
+
+    async def _drip(
+        self, server: ChatServer, seen: Seen, exchange: Exchange, pieces: list[bytes]
+    ) -> bool:
+        for piece in pieces:
+            exchange.write(piece)
+            if not await server.wait(exchange, _fault(seen).seconds):
                 return False
-            exchange.write(b"1\r\n%c\r\n" % byte)
-            await server.sleep(_fault(seen).seconds)
         return True
 
 
@@ -209,10 +270,9 @@ class _Duplicate(Spoiler):
     async def event(
         self, server: ChatServer, seen: Seen, exchange: Exchange, chunk: dict[str, Any]
     ) -> bool:
-        if seen.output_tokens == _fault(seen).after_tokens:
-            line = b"data: " + msgspec.json.encode(chunk) + b"\n\n"
-            exchange.write(b"%x\r\n%s\r\n" % (len(line), line))
         del server
+        if seen.output_tokens == _fault(seen).after_tokens:
+            exchange.write(_chunked(b"data: " + msgspec.json.encode(chunk) + b"\n\n"))
         return True
 
 
@@ -237,7 +297,11 @@ class _NoUsage(Spoiler):
         return made
 
 
-STREAMED: dict[Kind, Spoiler] = {
+def _chunked(line: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(line), line)
+
+
+SPOILED: dict[Kind, Spoiler] = {
     Kind.STALL: _Stall(),
     Kind.CUT: _Cut(),
     Kind.NO_FINISH: _CleanEnd(),

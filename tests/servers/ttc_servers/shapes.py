@@ -1,54 +1,107 @@
-"""The shapes of each service: answers, streams, errors, headers, as their SDKs' types have them."""
+"""What every chat-completions service has in common: answers, streams, errors and headers around what is served.
+
+The services' own files say where each differs. Field places are those of the SDKs' types; texts of errors are those
+that users quote. What stands on neither is marked so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
-from ttc_servers.model import Reply, Script
+from ttc_servers.script import Reply, Served
 
-__all__ = ["SHAPES", "Shape"]
+__all__ = ["CREATED", "Body", "Refusal", "Shape", "State", "go_duration", "logprobs_of", "timing"]
 
 Body = dict[str, Any]
-Name = Literal["groq", "cerebras", "openai"]
-_TOKEN_S = 0.002
+TOKEN_S = 0.002
 """What a server says a token took it."""
+CREATED = 1_790_000_000
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What an error says of itself."""
+
+    message: str
+    type: str
+    code: str | None = None
+    param: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one limit of the account."""
+
+    limit: int
+    remaining: int
+    reset_s: float
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """One service."""
 
-    name: Name
-    base: str
+    name: ClassVar[str]
+    base: ClassVar[str]
     """Path before ``/chat/completions``."""
-    reasoning_field: str
-    max_n: int | None
-    refused: tuple[str, ...]
+    reasoning_field: ClassVar[str] = "reasoning"
+    max_n: ClassVar[int | None] = None
+    refused: ClassVar[frozenset[str]] = frozenset()
     """Parameters that are answered with 400."""
-    limit_headers: tuple[str, str]
-    """Suffixes of the limits of requests and tokens."""
+    known: ClassVar[frozenset[str] | None] = None
+    """All that it takes; None = it ignores what it does not know."""
+    windows: ClassVar[tuple[str, str]] = ("requests", "tokens")
+    """How its headers name the limits of requests and of tokens."""
+    requests_window_s: ClassVar[float] = 60.0
+    reserved_tokens: ClassVar[int] = 0
+    """Taken from the limit for an answer whose length the request does not limit."""
+    counts_cached: ClassVar[bool] = True
+    """Whether tokens of the prompt that come from its cache count to the limit."""
+    too_large_status: ClassVar[int] = 429
+    """Of a request that no waiting would let through."""
+    in_each_piece: ClassVar[Body] = {}
+    """What a further piece of a call has besides its index and its arguments."""
+    refusals: ClassVar[dict[int, Refusal]] = {}
 
     # --- whole answers ---------------------------------------------------------------------------
 
-    def answer(
-        self, body: Body, replies: list[Reply], script: Script, number: int, prompt: int
-    ) -> Body:
-        made: Body = {
-            **self._top(body, number, "chat.completion"),
+    def answer(self, served: Served) -> Body:
+        return {
+            **self._top(served, "chat.completion"),
             "choices": [
-                self._choice(at, reply, "message", self._message(reply), body, reply.tokens)
-                | {"finish_reason": reply.finish_reason}
-                for at, reply in enumerate(replies)
+                self._choice(at, reply, served.body) for at, reply in enumerate(served.replies)
             ],
-            "usage": self._usage(replies, script, prompt),
+            "usage": self.usage(served),
+            **self.beside_answer(served),
         }
-        if self.name == "cerebras":
-            made["time_info"] = self._times(replies, script, prompt)
-        if self.name == "groq":
-            made["x_groq"] = {"id": f"req_{number:08x}", "seed": body.get("seed")}
-        return made
+
+    def beside_answer(self, served: Served) -> Body:
+        """What the service puts at the top of an answer besides."""
+        del served
+        return {}
+
+    def usage(self, served: Served) -> Body:
+        thought = sum(len(reply.reasoning) for reply in served.replies)
+        return {
+            "prompt_tokens": served.prompt_tokens,
+            "completion_tokens": served.count,
+            "total_tokens": served.prompt_tokens + served.count,
+            "prompt_tokens_details": {"cached_tokens": served.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": thought},
+        }
+
+    def logprobs(self, tokens: tuple[str, ...], thoughts: tuple[str, ...], body: Body) -> Body:
+        """The fields of a choice that hold them."""
+        del thoughts
+        return {"logprobs": logprobs_of(tokens, body)}
+
+    def _choice(self, at: int, reply: Reply, body: Body) -> Body:
+        return {
+            "index": at,
+            "message": self._message(reply),
+            **self.logprobs(reply.tokens, reply.reasoning, body),
+            "finish_reason": reply.finish_reason,
+        }
 
     def _message(self, reply: Reply) -> Body:
         made: Body = {"role": "assistant", "content": reply.text}
@@ -63,168 +116,146 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- streams ---------------------------------------------------------------------------------
 
-    def chunks(
-        self, body: Body, replies: list[Reply], script: Script, number: int, prompt: int
-    ) -> Iterator[tuple[Body, int]]:
+    def chunks(self, served: Served) -> Iterator[tuple[Body, int]]:
         """Each event with the number of tokens that it carries."""
-        top = self._top(body, number, "chat.completion.chunk")
-        named: Body = {"x_groq": {"id": f"req_{number:08x}"}} if self.name == "groq" else {}
-        for at, reply in enumerate(replies):
-            first = self._choice(at, reply, "delta", {"role": "assistant", "content": ""}, body, ())
-            yield {**top, **named, "choices": [first]}, 0
-        for at, reply in enumerate(replies):
-            for piece, tokens, cost in _pieces(reply, self.reasoning_field):
-                choice = self._choice(at, reply, "delta", piece, body, tokens)
-                yield {**top, "choices": [choice]}, cost
-        stream_options: Body = body.get("stream_options") or {}
-        wants_usage = bool(stream_options.get("include_usage"))
-        for at, reply in enumerate(replies):
-            last = self._choice(at, reply, "delta", {}, body, ()) | {
-                "finish_reason": reply.finish_reason
-            }
-            final = at == len(replies) - 1
-            yield (
-                {
-                    **top,
-                    **(self._final(replies, script, number, prompt) if final else {}),
-                    "choices": [last],
-                },
-                0,
-            )
-        if wants_usage and self.name != "cerebras":
-            yield {**top, "choices": [], "usage": self._usage(replies, script, prompt)}, 0
+        top = self._top(served, "chat.completion.chunk")
+        for at in range(len(served.replies)):
+            first = self._delta(at, {"role": "assistant", "content": ""})
+            yield {**top, "choices": [first], **self.beside_first(served)}, 0
+        for at, reply in enumerate(served.replies):
+            for delta, tokens, thoughts, cost in self._pieces(reply):
+                said = self.logprobs(tokens, thoughts, served.body)
+                yield {**top, "choices": [self._delta(at, delta) | said]}, cost
+        last_at = len(served.replies) - 1
+        for at, reply in enumerate(served.replies):
+            last = self._delta(at, {}) | {"finish_reason": reply.finish_reason}
+            beside = self.beside_last(served) if at == last_at else {}
+            yield {**top, "choices": [last], **beside}, 0
+        if self.has_usage_chunk(served.body):
+            yield {**top, "choices": [], "usage": self.usage(served)}, 0
 
-    def _final(self, replies: list[Reply], script: Script, number: int, prompt: int) -> Body:
-        usage = self._usage(replies, script, prompt)
-        if self.name == "groq":
-            return {"x_groq": {"id": f"req_{number:08x}", "usage": usage}}
-        if self.name == "cerebras":
-            return {"usage": usage, "time_info": self._times(replies, script, prompt)}
+    def beside_first(self, served: Served) -> Body:
+        """What the service puts at the top of the first event of each choice."""
+        del served
         return {}
 
-    # --- errors and headers ----------------------------------------------------------------------
+    def beside_last(self, served: Served) -> Body:
+        """What it puts at the top of the event that ends the last choice."""
+        del served
+        return {}
 
-    def error(self, status: int, message: str, code: str) -> Body:
-        kind = "tokens" if status == 429 else "invalid_request_error"
-        if self.name == "cerebras":
-            return {
-                "message": message,
-                "type": kind,
-                "param": "",
-                "code": code,
-                "status_code": status,
-            }
-        return {"error": {"message": message, "type": kind, "code": code}}
+    def has_usage_chunk(self, body: Body) -> bool:
+        """Whether an event without choices comes after all others."""
+        options: Body = body.get("stream_options") or {}
+        return bool(options.get("include_usage"))
 
-    def limits(self, requests_left: int, tokens_left: int) -> dict[str, str]:
-        requests, tokens = self.limit_headers
-        first, second = (
-            ("2m59.56s", "7.66s") if self.name != "cerebras" else ("33011.382867097855", "0.5")
-        )
+    def _delta(self, at: int, delta: Body) -> Body:
+        return {"index": at, "delta": delta, "logprobs": None, "finish_reason": None}
+
+    def _pieces(self, reply: Reply) -> Iterator[tuple[Body, tuple[str, ...], tuple[str, ...], int]]:
+        """Each delta with its tokens of text, those of reasoning, and how many are billed."""
+        for token in reply.reasoning:
+            yield {self.reasoning_field: token}, (), (token,), 1
+        for at, (name, arguments) in enumerate(reply.tool_calls):
+            yield {"tool_calls": [_call(at, name, "") | {"index": at}]}, (), (), 4
+            middle = len(arguments) // 2
+            for half in (arguments[:middle], arguments[middle:]):
+                piece = {"index": at, "function": {"arguments": half}}
+                yield {"tool_calls": [piece | self.in_each_piece]}, (), (), 2
+        for token in reply.tokens:
+            yield {"content": token}, (token,), (), 1
+
+    def _top(self, served: Served, kind: str) -> Body:
         return {
-            f"x-ratelimit-limit-{requests}": "14400",
-            f"x-ratelimit-remaining-{requests}": str(requests_left),
-            f"x-ratelimit-reset-{requests}": first,
-            f"x-ratelimit-limit-{tokens}": "250000",
-            f"x-ratelimit-remaining-{tokens}": str(tokens_left),
-            f"x-ratelimit-reset-{tokens}": second,
-        }
-
-    # --- parts -----------------------------------------------------------------------------------
-
-    def _top(self, body: Body, number: int, kind: str) -> Body:
-        return {
-            "id": f"chatcmpl-{number:08x}",
+            "id": f"chatcmpl-{served.number:08x}",
             "object": kind,
-            "created": 1_790_000_000,
-            "model": body["model"],
+            "created": CREATED,
+            "model": served.body["model"],
             "system_fingerprint": "fp_local",
         }
 
-    def _choice(
-        self, at: int, reply: Reply, field: str, value: Body, body: Body, tokens: tuple[str, ...]
-    ) -> Body:
-        made: Body = {"index": at, field: value, "finish_reason": None}
-        if body.get("logprobs") and tokens and not reply.tool_calls:
-            made["logprobs"] = {
-                "content": [_logprob(token, body.get("top_logprobs", 0)) for token in tokens]
-            }
-        return made
+    # --- errors, headers, models -----------------------------------------------------------------
 
-    def _usage(self, replies: list[Reply], script: Script, prompt: int) -> Body:
-        made = sum(reply.count for reply in replies)
-        thought = sum(len(reply.reasoning) for reply in replies)
-        usage: Body = {
-            "prompt_tokens": prompt,
-            "completion_tokens": made,
-            "total_tokens": prompt + made,
-            "prompt_tokens_details": {"cached_tokens": int(prompt * script.cached_share)},
-            "completion_tokens_details": {"reasoning_tokens": thought},
-        }
-        if self.name == "groq":
-            usage |= self._times(replies, script, prompt)
-        return usage
+    def refusal(self, status: int, message: str | None = None) -> Body:
+        """The body of an error, in the service's own words unless others are given."""
+        found = self.refusals.get(status) or Refusal(f"error {status}", "server_error")
+        return self.wrapped(
+            found if message is None else msgspec.structs.replace(found, message=message)
+        )
 
-    def _times(self, replies: list[Reply], script: Script, prompt: int) -> Body:
-        took = sum(reply.count for reply in replies) * _TOKEN_S
+    def error_event(self, status: int, message: str) -> Body:
+        """An event of a stream that gave up."""
+        return self.refusal(status, message)
+
+    def wrapped(self, refusal: Refusal) -> Body:
+        error: Body = {"message": refusal.message, "type": refusal.type}
+        return {"error": error if refusal.code is None else error | {"code": refusal.code}}
+
+    def over_limit(self, which: str, wait_s: float) -> Refusal:
+        """Of a 429; ``which`` is requests or tokens."""
+        message = f"Rate limit reached on {which}. Please try again in {self.duration(wait_s)}."
+        return Refusal(message, which, "rate_limit_exceeded")
+
+    def duration(self, seconds: float) -> str:
+        """As the service's headers write one: as Go does, unless it has its own way."""
+        return go_duration(seconds)
+
+    def limits(self, requests: State, tokens: State) -> dict[str, str]:
         return {
-            "queue_time": script.queue_s,
-            "prompt_time": prompt * _TOKEN_S / 10,
-            "completion_time": took,
-            "total_time": took + prompt * _TOKEN_S / 10,
+            f"x-ratelimit-{what}-{name}": value
+            for name, state in zip(self.windows, (requests, tokens), strict=True)
+            for what, value in (
+                ("limit", str(state.limit)),
+                ("remaining", str(state.remaining)),
+                ("reset", self.duration(state.reset_s)),
+            )
         }
 
+    def model(self, name: str) -> Body:
+        """One of the list of models."""
+        return {"id": name, "object": "model", "created": CREATED, "owned_by": "local"}
 
-def _pieces(reply: Reply, reasoning_field: str) -> Iterator[tuple[Body, tuple[str, ...], int]]:
-    for token in reply.reasoning:
-        yield {reasoning_field: token}, (), 1
-    for at, (name, arguments) in enumerate(reply.tool_calls):
-        whole = _call(at, name, "")
-        yield {"tool_calls": [whole]}, (), 4
-        for half in (arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]):
-            yield {"tool_calls": [{"index": at, "function": {"arguments": half}}]}, (), 2
-    if not reply.tool_calls:
-        for token in reply.tokens:
-            yield {"content": token}, (token,), 1
+
+def timing(served: Served) -> Body:
+    """Seconds; the total leaves out the queue."""
+    prompt_s, took_s = served.prompt_tokens * TOKEN_S / 10, served.count * TOKEN_S
+    return {
+        "queue_time": served.queue_s,
+        "prompt_time": prompt_s,
+        "completion_time": took_s,
+        "total_time": prompt_s + took_s,
+    }
+
+
+def go_duration(seconds: float) -> str:
+    """As Go's ``time.Duration`` prints: 577.5ms, 7.66s, 2m59.56s, 1h2m3s."""
+    if seconds < 1:
+        return f"{seconds * 1000:.6g}ms" if seconds > 0 else "0s"
+    minutes, rest = divmod(round(seconds, 6), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    shown = f"{rest:.9g}s"
+    if hours:
+        return f"{hours}h{minutes}m{shown}"
+    return f"{minutes}m{shown}" if minutes else shown
 
 
 def _call(at: int, name: str, arguments: str) -> Body:
     function = {"name": name, "arguments": arguments}
-    return {"index": at, "id": f"call_{at}", "type": "function", "function": function}
+    return {"id": f"call_{at}", "type": "function", "function": function}
+
+
+def logprobs_of(tokens: tuple[str, ...], body: Body) -> Body | None:
+    if not body.get("logprobs") or not tokens:
+        return None
+    return {"content": [_logprob(token, body.get("top_logprobs") or 0) for token in tokens]}
 
 
 def _logprob(token: str, top: int) -> Body:
     logprob = -0.05 - len(token) / 100
-    others = [{"token": token, "logprob": logprob, "bytes": None}]
-    others += [
-        {"token": f"{token}{k}", "logprob": logprob - k, "bytes": None} for k in range(1, top)
-    ]
-    return {"token": token, "logprob": logprob, "bytes": None, "top_logprobs": others[:top]}
+    others = [_one(token, logprob)]
+    others += [_one(f"{token}{k}", logprob - k) for k in range(1, top)]
+    return _one(token, logprob) | {"top_logprobs": others[:top]}
 
 
-SHAPES = {
-    "groq": Shape(
-        name="groq",
-        base="/openai/v1",
-        reasoning_field="reasoning",
-        max_n=1,
-        refused=("logprobs", "top_logprobs", "logit_bias", "top_k"),
-        limit_headers=("requests", "tokens"),
-    ),
-    "cerebras": Shape(
-        name="cerebras",
-        base="/v1",
-        reasoning_field="reasoning",
-        max_n=None,
-        refused=("top_k",),
-        limit_headers=("requests-day", "tokens-minute"),
-    ),
-    "openai": Shape(
-        name="openai",
-        base="/v1",
-        reasoning_field="reasoning_content",
-        max_n=None,
-        refused=(),
-        limit_headers=("requests", "tokens"),
-    ),
-}
+def _one(token: str, logprob: float) -> Body:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ttc_servers import ChatServer, Fault, Kind, Script
-from ttc_servers.chat import KEY
-from ttc_servers.faults import by_rate, scripted
+from ttc_servers import KEY, ChatServer, Fault, Kind, Limits, Script
+from ttc_servers.faults import by_rate, named, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -24,10 +21,10 @@ ASKED: dict[str, Any] = {
 def client_of(service: str, server: ChatServer, key: str = KEY) -> tuple[Any, Any]:
     """The SDK and its client."""
     if service == "groq":
-        sdk = importlib.import_module("groq")
+        sdk: Any = pytest.importorskip("groq")
         return sdk, sdk.AsyncGroq(api_key=key, base_url=server.origin, max_retries=0)
     if service == "cerebras":
-        sdk = importlib.import_module("cerebras.cloud.sdk")
+        sdk = pytest.importorskip("cerebras.cloud.sdk")
         return sdk, sdk.AsyncCerebras(
             api_key=key, base_url=server.origin, max_retries=0, warm_tcp_connection=False
         )
@@ -109,15 +106,6 @@ async def test_a_wrong_key_is_refused(service: Any) -> None:
         await client.close()
 
 
-@pytest.mark.parametrize("unwanted", [{"n": 2}, {"logprobs": True}, {"logit_bias": {"1": 1}}])
-async def test_groq_refuses_what_it_documents_to_refuse(unwanted: dict[str, Any]) -> None:
-    async with ChatServer("groq") as server:
-        sdk, client = client_of("groq", server)
-        with pytest.raises(sdk.BadRequestError):
-            await client.chat.completions.create(**ASKED, **unwanted)
-        await client.close()
-
-
 async def test_models_are_listed() -> None:
     async with ChatServer("groq") as server:
         _, client = client_of("groq", server)
@@ -141,14 +129,103 @@ async def test_what_is_billed_is_what_was_written() -> None:
     assert left.output_tokens < 50
 
 
-def chooser_texts(choose: Callable[[int, dict[str, Any]], Fault | None]) -> list[bool]:
-    return [choose(number, {}) is not None for number in range(200)]
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_limit_that_is_reached_is_the_sdks_rate_limit_error(service: Any) -> None:
+    """With the service's own headers, counted down."""
+    window, reset = {
+        "groq": ("requests", "24h0m0s"),
+        "cerebras": ("requests-day", "86400.0"),
+        "openai": ("requests", "1m0s"),
+    }[service]
+    script = Script(limits=Limits(requests=1))
+    async with ChatServer(service, script=script, clock=lambda: 7.0) as server:
+        sdk, client = client_of(service, server)
+        raw = await client.chat.completions.with_raw_response.create(**ASKED)
+        with pytest.raises(sdk.RateLimitError) as caught:
+            await client.chat.completions.create(**ASKED)
+        await client.close()
+    assert raw.headers[f"x-ratelimit-remaining-{window}"] == "0"
+    assert raw.headers[f"x-ratelimit-reset-{window}"] == reset
+    assert "retry-after" not in raw.headers
+    assert float(caught.value.response.headers["retry-after"]) > 0
 
 
-def test_faults_by_rate_are_the_same_for_the_same_seed() -> None:
-    fault = Fault(kind=Kind.CUT)
-    one = chooser_texts(by_rate(fault, 0.3, 7))
-    assert one == chooser_texts(by_rate(fault, 0.3, 7))
-    assert one != chooser_texts(by_rate(fault, 0.3, 8))
-    assert 0.2 < sum(one) / 200 < 0.4
-    assert chooser_texts(scripted([None, fault]))[:3] == [False, True, False]
+async def test_groqs_stream_is_named_at_both_ends() -> None:
+    async with ChatServer("groq", script=SCRIPT) as server:
+        _, client = client_of("groq", server)
+        stream = await client.chat.completions.create(**ASKED, stream=True)
+        chunks = [chunk async for chunk in stream]
+        await client.close()
+    assert chunks[0].x_groq.id == chunks[-1].x_groq.id == "req_00000000"
+    assert chunks[-1].x_groq.usage.prompt_time > 0
+    assert "".join(chunk.choices[0].delta.reasoning or "" for chunk in chunks) == "let me see"
+
+
+async def test_cerebras_keeps_logprobs_of_reasoning_apart() -> None:
+    async with ChatServer("cerebras", script=SCRIPT) as server:
+        _, client = client_of("cerebras", server)
+        answer = await client.chat.completions.create(**ASKED, logprobs=True, top_logprobs=1, n=2)
+        await client.close()
+    assert len(answer.choices) == 2
+    choice = answer.choices[1]
+    assert [one.token for one in choice.logprobs.content] == ["It", " is", " 42."]
+    assert [one.token for one in choice.reasoning_logprobs.content] == ["let", " me", " see"]
+
+
+async def test_cerebras_sdk_believes_the_status_of_the_body() -> None:
+    fault = Fault(kind=Kind.STATUS, status=400, said_status=429)
+    async with ChatServer("cerebras", faults=scripted([fault])) as server:
+        sdk, client = client_of("cerebras", server)
+        with pytest.raises(sdk.RateLimitError) as caught:
+            await client.chat.completions.create(**ASKED)
+        await client.close()
+    assert caught.value.response.status_code == 400
+    assert caught.value.body["code"] == "wrong_api_format"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_call_of_a_tool_in_pieces_is_put_together(service: Any) -> None:
+    script = Script(tool_calls=(("weather", '{"city": "Ulm"}'),))
+    async with ChatServer(service, script=script) as server:
+        _, client = client_of(service, server)
+        whole = await client.chat.completions.create(**ASKED)
+        stream = await client.chat.completions.create(**ASKED, stream=True)
+        deltas = [chunk.choices[0].delta async for chunk in stream if chunk.choices]
+        await client.close()
+    pieces = [piece for delta in deltas for piece in delta.tool_calls or ()]
+    assert pieces[0].function.name == "weather"
+    assert "".join(piece.function.arguments for piece in pieces) == '{"city": "Ulm"}'
+    assert whole.choices[0].message.tool_calls[0].function.arguments == '{"city": "Ulm"}'
+
+
+async def streamed_under(service: Any, name: str) -> tuple[Any, BaseException]:
+    """The SDK, and what it raised."""
+    async with ChatServer(service, faults=scripted([named(name)])) as server:
+        sdk, client = client_of(service, server)
+        raised: BaseException | None = None
+        try:
+            async for _ in await client.chat.completions.create(**ASKED, stream=True):
+                pass
+        except (sdk.APIError, pytest.importorskip("httpx").HTTPError) as exc:
+            raised = exc
+        await client.close()
+    assert raised is not None
+    return sdk, raised
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_cut_stream_is_a_cut_to_the_sdk(service: Any) -> None:
+    """Groq's and Cerebras' let the error of their HTTP library through."""
+    sdk, raised = await streamed_under(service, "cut@2")
+    if service == "openai":
+        assert isinstance(raised, sdk.APIConnectionError)
+    else:
+        assert type(raised).__name__ == "RemoteProtocolError"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_an_error_inside_a_stream_is_the_sdks_own(service: Any) -> None:
+    """Cerebras' goes by the status in the body; the others know no status."""
+    sdk, raised = await streamed_under(service, "error_event@1")
+    wanted = sdk.InternalServerError if service == "cerebras" else sdk.APIError
+    assert type(raised) is wanted
