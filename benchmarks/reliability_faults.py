@@ -305,7 +305,7 @@ async def cancelled_upstream(runs: int) -> list[Row]:
             left[asyncio.current_task()] = time.monotonic()
 
         left: dict[Any, float] = {}
-        for _ in range(max(runs // 16, 1)):
+        for _ in range(max(runs * 10 // 16, 1)):
             server.seen.clear()
             left.clear()
             async with asyncio.TaskGroup() as group:
@@ -326,7 +326,7 @@ async def cancelled_upstream(runs: int) -> list[Row]:
 
 async def pool_after_cancels(runs: int) -> list[Row]:
     """Waves of 64 of which most are cancelled, then requests that must all be served."""
-    waves = max(runs * 30 // 56, 1)
+    waves = max(runs * 100 // 56, 1)
     rows: list[Row] = []
     for name in ("openai", "groq", "cerebras"):
         async with ChatServer(name, script=Script(per_token_s=0.0005), keep=False) as server:

@@ -71,7 +71,7 @@ async def test_a_sample_cut_at_the_deadline_revises_what_was_shown(
 
 
 def test_progress_tells_of_the_plan_first_and_then_of_every_sample(connect: Connect) -> None:
-    with connect().stream("6 * 7 = ?") as run:
+    with connect().stream("6 * 7 = ?", seed=3) as run:
         progress = [event for event in run if isinstance(event, Progress)]
     result = run.result
     assert (progress[0].drawn, progress[0].finished) == (0, ())
