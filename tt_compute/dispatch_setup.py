@@ -32,11 +32,24 @@ class SharedLimiters(Limiters):
 
     def __init__(self, file: Path) -> None:
         super().__init__(time.time)
-        self.use = SharedUse(file)
+        self._use = SharedUse(file)
+        self._windows: list[SharedWindow] = []
 
     def window(self, account: str, axis: Axis, window_s: float, amount: float) -> Window:
-        name = f"{account}:{axis}:{window_s:g}"
-        return SharedWindow(amount, window_s, use=self.use, name=name)
+        return self.shared(f"{account}:{axis}:{window_s:g}", amount, window_s)
+
+    def shared(
+        self, name: str, amount: float, window_s: float, *, leases: bool = True
+    ) -> SharedWindow:
+        """A window by its name in the file."""
+        made = SharedWindow(amount, window_s, use=self._use, name=name, leases=leases)
+        self._windows.append(made)
+        return made
+
+    def close(self) -> None:
+        for window in self._windows:
+            window.flush()
+        self._use.close()
 
 
 def make_dispatcher(backends: BackendPool, clock: Clock, config: Config) -> Dispatcher:
@@ -64,6 +77,6 @@ def _caps(settings: DispatchSettings, limiters: Limiters) -> tuple[Cap, ...]:
         usd = settings.max_usd_per_day
         window = Window(usd, _DAY_S)
         if isinstance(limiters, SharedLimiters):
-            window = SharedWindow(usd, _DAY_S, use=limiters.use, name="usd", leases=False)
+            window = limiters.shared("usd", usd, _DAY_S, leases=False)
         caps.append(Cap("of 24 hours", usd, window, limiters.now))
     return tuple(caps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tt_compute.dispatch.limiter import Limiter, Refused, Reservation
 from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
 from tt_compute.dispatch.spend import Cap
 from tt_compute.dispatch.window import SLOTS, Window
+from tt_compute.dispatch_setup import SharedLimiters
 from tt_compute.errors import SpendCapReached, StoreError
 from tt_compute.types import RateLimit
 
@@ -206,6 +208,42 @@ def test_where_the_file_is_no_database_limits_hold_alone_and_caps_fail(
     assert caught.value.hint is not None
     with pytest.raises(SpendCapReached, match="cannot be checked"):
         Cap("of 24 hours", 1.0, cap, lambda: 1000.0).reserve(0.1)
+
+
+def spend_money(file: str, rounds: int) -> int:
+    """One process that sets aside a 512th of a dollar whenever it may; how often it could."""
+    window = SharedWindow(1.0, 86_400, use=SharedUse(Path(file)), name="usd", leases=False)
+    cap, reserved = Cap("of 24 hours", 1.0, window, lambda: 1000.0), 0
+    for _ in range(rounds):
+        with suppress(SpendCapReached):
+            cap.reserve(1 / 512)
+            reserved += 1
+    return reserved
+
+
+def test_four_processes_at_once_set_no_more_aside_than_the_cap(tmp_path: Path) -> None:
+    """None looks, and takes what another took between its look and its taking."""
+    file = str(tmp_path / "limits.sqlite3")
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        waits = [pool.apply_async(spend_money, (file, 300)) for _ in range(4)]
+        assert sum(wait.get() for wait in waits) == 512
+
+
+def test_what_was_not_spent_is_free_for_other_processes_once_one_has_ended(tmp_path: Path) -> None:
+    """Not only what was set aside: a day is long, and a process that asks once is over in a second."""
+    limiters = SharedLimiters(tmp_path / "limits.sqlite3")
+    window = limiters.shared("usd", 1.0, 86_400, leases=False)
+    cap = Cap("of 24 hours", 1.0, window, lambda: 1000.0)
+    cap.settle(cap.reserve(0.9), 0.9, 0.01)
+    requests = limiters.window("account", "requests", 86_400, 1000)
+    assert requests.wait_s(1, 1000.0) == 0
+    requests.take(1, 1000.0)
+    limiters.close()
+    limiters.close()
+    other = SharedLimiters(tmp_path / "limits.sqlite3")
+    assert other.shared("usd", 1.0, 86_400, leases=False).used(1000.0) == pytest.approx(0.01)
+    assert other.window("account", "requests", 86_400, 1000).used(1000.0) == 1
+    other.close()
 
 
 @given(STEPS)

@@ -18,6 +18,7 @@ ARROWS: dict[str, set[str]] = {
     "backend": GROUND,
     "clock": GROUND,
     "secrets": GROUND,
+    "sqlite": set(),
     "sampling": GROUND,
     "prompts": GROUND | {"sampling"},
     "registry": GROUND | {"backend"},
@@ -30,9 +31,10 @@ ARROWS: dict[str, set[str]] = {
     "dispatch_settings": GROUND,
     "config": GROUND | {"calibrated", "config_trust", "dispatch_settings", "paths", "planning"},
     "results": GROUND | {"planning"},
-    "store": GROUND | {"paths", "planning", "results"},
+    "store": GROUND | {"paths", "planning", "results", "sqlite"},
     "reporting": GROUND | {"store"},
-    "dispatch": GROUND | {"backend", "dispatch_settings", "prompts", "registry", "results"},
+    "dispatch": GROUND
+    | {"backend", "dispatch_settings", "prompts", "registry", "results", "sqlite"},
     "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify"},
 }
 """What each part below the client may import; client and above may import all of these."""

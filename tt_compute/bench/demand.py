@@ -6,11 +6,11 @@ import msgspec
 
 from tt_compute.bench.measure import LATE_NEW_TOKENS, prefill_lengths
 from tt_compute.bench.report import BenchSettings
+from tt_compute.dispatch import spend
 from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.types import Usage
 
 __all__ = ["Demand", "cost_usd", "demand"]
-
-_TOKENS_PER_MTOK = 1e6
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +37,7 @@ def demand(spec: DeploymentSpec, settings: BenchSettings) -> Demand:
 
 def cost_usd(spec: DeploymentSpec, wanted: Demand) -> float | None:
     """At the deployment's price by the token; None where it has none, or not all of it is known."""
-    price = spec.deployment.price.usd_per_mtok
-    if price is None or price.input.value is None or price.output.value is None:
+    if spec.deployment.price.usd_per_mtok is None:
         return None
-    usd = wanted.input_tokens * price.input.value + wanted.output_tokens * price.output.value
-    return usd / _TOKENS_PER_MTOK
+    usage = Usage(input_tokens=wanted.input_tokens, output_tokens=wanted.output_tokens)
+    return spend.cost_usd(spec, usage)

@@ -134,8 +134,9 @@ class Dispatcher:
         return self._gates[spec.id]
 
     def close(self) -> None:
-        """Stop looking after attempts; all generations must be closed."""
+        """Stop looking after attempts and give back unused limits; all generations must be closed."""
         self._shared.watchman.close()
+        self._limiters.close()
 
     async def warm(self, spec: DeploymentSpec) -> None:
         """Make the deployment's backend and, where it has weights to load, load them now.

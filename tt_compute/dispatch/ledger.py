@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from tt_compute.dispatch.spend import STALE_PRICE_DAYS, cost_usd, price_is_stale
+from tt_compute.dispatch.spend import cost_usd, price_is_stale
 from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.profiles.validation import MAX_AGE_DAYS
 from tt_compute.results import Attempt
 from tt_compute.types import Failed, Sample, Usage
 
@@ -103,7 +104,7 @@ class Ledger:
                 found.append(f"the price of {deployment} is not known, so the cost is not either")
             elif cost > 0 and self._stale(spec):
                 found.append(
-                    f"the price of {deployment} is more than {STALE_PRICE_DAYS} days old, so the cost is not known"
+                    f"the price of {deployment} is more than {MAX_AGE_DAYS} days old, so the cost is not known"
                 )
         return tuple(found)
 

@@ -35,6 +35,9 @@ class Limiters:
             )
         return self._by_account[key]
 
+    def close(self) -> None:
+        """Give back what was taken for nothing; may be called twice."""
+
     def window(self, account: str, axis: Axis, window_s: float, amount: float) -> Window:
         """A window of an account."""
         del account, axis

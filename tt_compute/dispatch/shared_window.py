@@ -11,6 +11,7 @@ from typing import Final
 
 from tt_compute.dispatch.window import Window
 from tt_compute.errors import StoreError
+from tt_compute.sqlite import transaction
 
 __all__ = ["SharedUse", "SharedWindow"]
 
@@ -88,13 +89,8 @@ class SharedUse:
         try:
             if self._connection is None:
                 self._connection = self._open()
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"the shared limits in {self._file} cannot be used: {error}",
@@ -176,6 +172,14 @@ class SharedWindow(Window):
         except StoreError as error:
             self._go_alone(error)
         return super().used(now)
+
+    def flush(self) -> None:
+        """Write back what this process took for nothing; without it others must wait until it leaves the window."""
+        try:
+            if self._use is not None:
+                self._return_lease(self._use)
+        except StoreError as error:
+            _LOG.warning("%s; what was not used there is not given back", error.message)
 
     def _take_lease(self, slot: int, cost: float, now: float) -> float:
         if self._use is None:

@@ -7,14 +7,14 @@ from datetime import date
 
 from tt_compute.dispatch.window import Window
 from tt_compute.errors import SpendCapReached, StoreError
+from tt_compute.profiles.validation import MAX_AGE_DAYS
 from tt_compute.types import DeploymentSpec, Usage
 
-__all__ = ["STALE_PRICE_DAYS", "Cap", "SpendGuard", "cost_usd", "price_is_stale"]
-
-STALE_PRICE_DAYS = 180
-"""After it a price that somebody read once is no price any more; ``ttc profiles validate`` warns of it too."""
+__all__ = ["Cap", "SpendGuard", "cost_usd", "price_is_stale"]
 
 _TOKENS_PER_MTOK = 1e6
+_ROUNDING = 1 + 1e-9
+"""Ten tenths are the whole."""
 
 
 class Cap:
@@ -46,23 +46,28 @@ class Cap:
         Raises:
             SpendCapReached: It does not fit.
         """
+        if self._window is None:
+            if self._taken + usd > self.usd * _ROUNDING:
+                raise self._reached(usd, self._taken)
+            self._taken += usd
+            return 0
         now = self._now()
         try:
-            taken = self._taken if self._window is None else self._window.used(now)
+            # One step, also among processes: nobody takes between another one's look and its taking.
+            if self._window.wait_s(usd, now) > 0:
+                raise self._reached(usd, self._window.used(now))
+            return self._window.take(usd, now)
         except StoreError as error:
             raise SpendCapReached(
                 f"the cap {self.name} cannot be checked: {error.message}", hint=error.hint
             ) from error
-        if taken + usd > self.usd * (1 + 1e-9):
-            raise SpendCapReached(
-                f"the next attempt may cost {usd:.6f} USD; {taken:.6f} of the {self.usd:g} USD {self.name} are spent "
-                "or set aside",
-                hint="raise the cap, lower max_tokens, or choose a cheaper deployment",
-            )
-        if self._window is not None:
-            return self._window.take(usd, now)
-        self._taken += usd
-        return 0
+
+    def _reached(self, usd: float, taken: float) -> SpendCapReached:
+        return SpendCapReached(
+            f"the next attempt may cost {usd:.6f} USD; {taken:.6f} of the {self.usd:g} USD {self.name} are spent "
+            "or set aside",
+            hint="raise the cap, lower max_tokens, or choose a cheaper deployment",
+        )
 
     def settle(self, slot: int, reserved: float, spent: float) -> None:
         if self._window is not None:
@@ -153,7 +158,7 @@ def price_is_stale(spec: DeploymentSpec, today: date) -> bool:
         return False
     dates = (per_mtok.input.as_of, per_mtok.cached_input.as_of, per_mtok.output.as_of)
     return any(
-        (today - date.fromisoformat(as_of)).days > STALE_PRICE_DAYS
+        (today - date.fromisoformat(as_of)).days > MAX_AGE_DAYS
         for as_of in dates
         if as_of is not None
     )

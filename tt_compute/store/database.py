@@ -13,13 +13,14 @@ import msgspec
 from tt_compute.errors import StoreError
 from tt_compute.planning.estimates import Estimates
 from tt_compute.results import Result
+from tt_compute.sqlite import transaction
 from tt_compute.store.evidence import read_estimates
 from tt_compute.store.files import NewerFile, Opened, inode, is_damage, open_file
 from tt_compute.store.forks import close_across_forks
 from tt_compute.store.limits import Limits, delete_before, enforce, give_back_space
 from tt_compute.store.rows import prompt_hash, receipt_row, sample_rows
 from tt_compute.store.runs import RunRecord, read_runs
-from tt_compute.store.schema import RECEIPT_COLUMNS, SAMPLE_COLUMNS, transaction
+from tt_compute.store.schema import RECEIPT_COLUMNS, SAMPLE_COLUMNS
 
 __all__ = ["Database", "StoreInfo"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+
+from tt_compute.sqlite import transaction
 
 __all__ = [
     "PREDICTED",
@@ -21,7 +21,6 @@ __all__ = [
     "check_all",
     "create",
     "probe",
-    "transaction",
 ]
 
 SCHEMA_VERSION = 1
@@ -107,20 +106,6 @@ _TABLES = (
     f"CREATE TABLE texts ({_columns(_TEXT_COLUMNS)})",
 )
 _HASH_KEY_BYTES = 32
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """All or nothing; waits for other writers at its start, so never in its middle."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk makes SQLite roll back by itself.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def create(connection: sqlite3.Connection) -> None:
