@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["conditions", "markdown", "percent", "wilson", "write"]
+from tt_compute.reporting import wilson
 
-_Z95 = 1.959964
+__all__ = ["conditions", "markdown", "percent", "write"]
+
 _PACKAGES = ("tt-compute", "openvino-genai", "msgspec", "anyio")
 
 
@@ -29,18 +29,10 @@ def conditions() -> str:
     return f"{today}, {_processor()}, {cores} cores, {platform.system()}; {', '.join(found)}"
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, 95 % (Wilson 1927)."""
-    p, z2 = right / n, _Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return centre - half, centre + half
-
-
 def percent(right: int, n: int) -> str:
     """A proportion with its 95 % interval."""
-    low, high = wilson(right, n)
-    return f"{100 * right / n:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
+    found = wilson(right, n)
+    return f"{100 * found.share:.0f} % ({100 * found.low:.0f}-{100 * found.high:.0f})"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

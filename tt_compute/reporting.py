@@ -13,7 +13,7 @@ import msgspec
 
 from tt_compute.store.runs import RunRecord
 
-__all__ = ["Bin", "GroupReport", "Quantity", "Share", "report_groups"]
+__all__ = ["Bin", "GroupReport", "Quantity", "Share", "report_groups", "wilson"]
 
 _Z95: Final = 1.959964
 _DRIFT: Final = 1.25
@@ -83,6 +83,7 @@ def report_groups(runs: Iterable[RunRecord]) -> list[GroupReport]:
 
 
 def wilson(right: int, n: int) -> Share:
+    """The proportion ``right`` of ``n`` with Wilson's score interval, 95 % (Wilson 1927)."""
     p, z2 = right / n, _Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)

@@ -1,63 +1,26 @@
-"""The cerebras backend: Cerebras' cloud through its official SDK.
-
-The SDK is imported only where a deployment uses it.
-"""
+"""The cerebras backend: Cerebras' cloud through its official SDK."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
-from tt_compute.errors import AuthenticationError
-from tt_compute.types import DeploymentSpec
-from tt_compute_backends.wire.backend import WireBackend, WireOptions
-from tt_compute_backends.wire.base_url import base_url, without_api_path
-from tt_compute_backends.wire.services import SERVICES, Service
-from tt_compute_backends.wire.transport import Transport
+from tt_compute_backends.libraries import Library
+from tt_compute_backends.wire.backend import AIOHTTP
+from tt_compute_backends.wire.sdk_backend import SdkBackend
 
 __all__ = ["CerebrasBackend"]
 
 
-class CerebrasBackend(WireBackend):
+class CerebrasBackend(SdkBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "cerebras"
-    libraries = (("cerebras-cloud-sdk", (1, 60)), ("aiohttp", (3, 10)))
+    libraries = (Library(distribution="cerebras-cloud-sdk", least_version=(1, 60)), AIOHTTP)
     install = 'pip install "tt-compute[cerebras]"'
+    home = "https://api.cerebras.ai"
     api_path = "/v1/"
     key_variable = "CEREBRAS_API_KEY"
-
-    @classmethod
-    def address(cls, spec: DeploymentSpec, options: WireOptions) -> tuple[str, Service]:
-        """The SDK adds ``/v1`` itself."""
-        del options
-        return without_api_path(base_url(spec, "https://api.cerebras.ai")), SERVICES["cerebras"]
-
-    @classmethod
-    def connect(cls, url: str, key: str | None, options: WireOptions) -> Transport:
-        del options
-        if key is None:
-            raise AuthenticationError(
-                "the SDK needs a key, and none is named for this host",
-                hint="name one in `auth:` of the deployment; the service's own variable is for its own host",
-            )
-        library: Any = importlib.import_module("cerebras.cloud.sdk")
-        sdk: Any = importlib.import_module("tt_compute_backends.wire.sdk")
-        carrier = sdk.AiohttpTransport(url)
-        client = library.AsyncCerebras(
-            api_key=key,
-            base_url=url,
-            max_retries=0,
-            timeout=None,
-            http_client=sdk.sdk_http_client(carrier),
-            # It would send the key in a blocking request from here, up to 4 s against a silent host.
-            warm_tcp_connection=False,
-        )
-        made: Transport = sdk.SdkTransport(
-            library,
-            client,
-            carrier=carrier,
-            host=str(urlsplit(url).hostname),
-        )
-        return made
+    sdk = "cerebras.cloud.sdk"
+    client = "AsyncCerebras"
+    # It would send the key in a blocking request from its constructor, up to 4 s against a silent host.
+    client_options: ClassVar[dict[str, Any]] = {"warm_tcp_connection": False}

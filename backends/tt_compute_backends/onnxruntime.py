@@ -12,7 +12,8 @@ import msgspec
 
 from tt_compute.errors import BackendUnavailable
 from tt_compute.types import Capabilities, Converter
-from tt_compute_backends.engine.backend import Library, LocalBackend
+from tt_compute_backends.engine.backend import LocalBackend
+from tt_compute_backends.libraries import Library
 from tt_compute_backends.loop.options import LoopOptions, loop_capabilities
 
 __all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter", "default_converter"]

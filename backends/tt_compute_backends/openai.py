@@ -12,7 +12,7 @@ import msgspec
 
 from tt_compute.errors import ConfigError
 from tt_compute.types import DeploymentSpec
-from tt_compute_backends.wire.backend import WireBackend, WireOptions
+from tt_compute_backends.wire.backend import AIOHTTP, WireBackend, WireOptions
 from tt_compute_backends.wire.base_url import base_url
 from tt_compute_backends.wire.services import SERVICES, Service, service_for
 from tt_compute_backends.wire.transport import Transport
@@ -42,7 +42,7 @@ class OpenAIBackend(WireBackend):
 
     name: ClassVar[str] = "openai"
     Options: ClassVar[type[Any]] = OpenAIOptions
-    libraries = (("aiohttp", (3, 10)),)
+    libraries = (AIOHTTP,)
     install = 'pip install "tt-compute[openai]"'
     api_path = "/"
     key_variable = "OPENAI_API_KEY"

@@ -12,7 +12,8 @@ import anyio.to_thread
 import msgspec
 
 from tt_compute.types import Capabilities, Converter
-from tt_compute_backends.engine.backend import Library, LocalBackend
+from tt_compute_backends.engine.backend import LocalBackend
+from tt_compute_backends.libraries import Library
 
 __all__ = ["REQUANTISER", "OpenVinoBackend", "OpenVinoOptions", "capabilities"]
 

@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 import msgspec
 
 from tt_compute.types import Capabilities
-from tt_compute_backends.engine.backend import Library, LocalBackend
+from tt_compute_backends.engine.backend import LocalBackend
+from tt_compute_backends.libraries import Library
 from tt_compute_backends.loop.options import LoopOptions, loop_capabilities
 
 __all__ = ["TorchBackend", "TorchOptions"]

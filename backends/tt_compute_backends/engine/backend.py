@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +12,7 @@ from typing import ClassVar, Self
 import anyio
 import msgspec
 
-from tt_compute.errors import BackendUnavailable, ConfigError, GenerationClosed
+from tt_compute.errors import ConfigError, GenerationClosed
 from tt_compute.registry import parse_options
 from tt_compute.types import (
     API_VERSION,
@@ -28,18 +26,12 @@ from tt_compute.types import (
 from tt_compute_backends.engine.generation import LocalGeneration
 from tt_compute_backends.engine.host import EngineHost, acquire
 from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.libraries import Library, probe_libraries, require
 
-__all__ = ["Library", "LocalBackend"]
+__all__ = ["LocalBackend"]
 
 _DEFAULT_ROWS = 32
 """Rows in one batch; steps grow longer with every row, throughput hardly grows after this."""
-
-
-class Library(msgspec.Struct, frozen=True, kw_only=True):
-    """A distribution that must be installed."""
-
-    distribution: str
-    least_version: tuple[int, ...] = ()
 
 
 class LocalBackend(ABC):
@@ -66,23 +58,7 @@ class LocalBackend(ABC):
     @classmethod
     def probe(cls) -> Probe:
         """Look for the libraries without importing them."""
-        versions: list[str] = []
-        for library in cls.libraries:
-            try:
-                version = importlib.metadata.version(library.distribution)
-            except importlib.metadata.PackageNotFoundError:
-                reason = f"{library.distribution} is not installed"
-                return Probe(available=False, reason=reason, install=cls.install)
-            if _release(version, len(library.least_version)) < library.least_version:
-                least = ".".join(map(str, library.least_version))
-                return Probe(
-                    available=False,
-                    reason=f"{library.distribution} {version} is too old, {least} is needed",
-                    install=cls.install,
-                    version=version,
-                )
-            versions.append(version)
-        return Probe(available=True, version=versions[0])
+        return probe_libraries(cls.libraries, cls.install)
 
     @classmethod
     async def create(cls, spec: DeploymentSpec, env: BackendEnv) -> Self:
@@ -92,11 +68,7 @@ class LocalBackend(ABC):
             BackendUnavailable: A library is missing or too old.
             ConfigError: Bad ``options``, or a placement that the runtime cannot follow.
         """
-        probe = cls.probe()
-        if not probe.available:
-            raise BackendUnavailable(
-                probe.reason, backend=cls.name, deployment=spec.id, hint=probe.install
-            )
+        require(cls.probe(), backend=cls.name, deployment=spec.id)
         _check_placement(cls.name, spec)
         return cls(spec, env, parse_options(cls, spec))
 
@@ -202,11 +174,6 @@ class LocalBackend(ABC):
             chat_template=self._spec.model.chat_template,
             options=msgspec.to_builtins(self._options),
         )
-
-
-def _release(version: str, parts: int) -> tuple[int, ...]:
-    """The first numbers of a version such as ``2026.4.1.0`` or ``2.13.0+cpu``."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:parts])
 
 
 def _check_placement(name: str, spec: DeploymentSpec) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,7 +15,6 @@ import msgspec
 from tt_compute.backend import Generation
 from tt_compute.errors import (
     AuthenticationError,
-    BackendUnavailable,
     ConfigError,
     ContextLengthError,
     GenerationClosed,
@@ -34,6 +32,7 @@ from tt_compute.types import (
     Probe,
 )
 from tt_compute_backends.checks import check_request
+from tt_compute_backends.libraries import Library, probe_libraries, require
 from tt_compute_backends.wire.examine import examine
 from tt_compute_backends.wire.generation import Place, WireGeneration
 from tt_compute_backends.wire.meter import TokenMeter
@@ -41,7 +40,10 @@ from tt_compute_backends.wire.request import Body, build
 from tt_compute_backends.wire.services import Service
 from tt_compute_backends.wire.transport import Transport
 
-__all__ = ["WireBackend", "WireOptions", "release"]
+__all__ = ["AIOHTTP", "WireBackend", "WireOptions"]
+
+AIOHTTP = Library(distribution="aiohttp", least_version=(3, 10))
+"""What carries every backend of this wire."""
 
 _OURS = frozenset({"messages", "model", "n", "seed", "stream", "stream_options", "stop"})
 """Fields that ``extra_body`` may not set: the samples would not be those that were asked for."""
@@ -73,8 +75,8 @@ class WireBackend(ABC):
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
     Options: ClassVar[type[Any]] = WireOptions
-    libraries: ClassVar[tuple[tuple[str, tuple[int, ...]], ...]]
-    """Distributions and their least versions."""
+    libraries: ClassVar[tuple[Library, ...]]
+    """What must be there; the first one's version is the backend's."""
     install: ClassVar[str]
     api_path: ClassVar[str]
     """Between the base URL and what every service of this wire has, such as ``models``."""
@@ -106,24 +108,7 @@ class WireBackend(ABC):
     @classmethod
     def probe(cls) -> Probe:
         """Look for the libraries without importing them."""
-        versions: list[str] = []
-        for distribution, least in cls.libraries:
-            try:
-                version = importlib.metadata.version(distribution)
-            except importlib.metadata.PackageNotFoundError:
-                return Probe(
-                    available=False, reason=f"{distribution} is not installed", install=cls.install
-                )
-            if release(version, len(least)) < least:
-                wanted = ".".join(map(str, least))
-                return Probe(
-                    available=False,
-                    reason=f"{distribution} {version} is too old, {wanted} is needed",
-                    install=cls.install,
-                    version=version,
-                )
-            versions.append(version)
-        return Probe(available=True, version=versions[0])
+        return probe_libraries(cls.libraries, cls.install)
 
     @classmethod
     async def create(cls, spec: DeploymentSpec, env: BackendEnv) -> Self:
@@ -134,11 +119,7 @@ class WireBackend(ABC):
             ConfigError: Bad ``options`` or ``endpoint``.
             AuthenticationError: There is no key, or what there is can be none.
         """
-        probe = cls.probe()
-        if not probe.available:
-            raise BackendUnavailable(
-                probe.reason, backend=cls.name, deployment=spec.id, hint=probe.install
-            )
+        require(cls.probe(), backend=cls.name, deployment=spec.id)
         options: WireOptions = parse_options(cls, spec)
         _check_extra(spec, options)
         url, service = cls.address(spec, options)
@@ -256,12 +237,6 @@ class WireBackend(ABC):
     @abstractmethod
     def connect(cls, url: str, key: str | None, options: Any) -> Transport:
         """The way to the server; opens no connection yet."""
-
-
-def release(version: str, length: int) -> tuple[int, ...]:
-    """The first ``length`` numbers of a version."""
-    numbers = [part for part in version.split(".") if part.isdecimal()]
-    return tuple(int(part) for part in numbers[:length])
 
 
 def _as_told(service: Service, options: WireOptions) -> Service:
