@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -20,9 +21,11 @@ from tt_compute.results import (
     Revision,
     SampleRecord,
     StopReason,
+    Tally,
     TextDelta,
 )
 from tt_compute.strategies.base import Ended, Outcome, Run, Strategy
+from tt_compute.strategies.collecting import finished
 from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Verifier
@@ -54,6 +57,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where samples go that fail at ``spec``, the next best first."""
     ignored_params: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    weights: str | None = None
+    """As in ``Result``, with ``runtime``."""
+    runtime: str | None = None
 
 
 class Execution:
@@ -144,8 +150,8 @@ class Execution:
         if outcome is not None:
             warnings = (*warnings, *outcome.warnings)
         answer = None if outcome is None or outcome.answer is None else outcome.answer.text
-        finished = outcome is not None and self._ledger.samples_finished > 0
-        if finished and answer is None and not self._interruption.is_set():
+        complete = outcome is not None and self._ledger.samples_finished > 0
+        if complete and answer is None and not self._interruption.is_set():
             warnings = (*warnings, "no sample held an answer that could be extracted")
         warnings = (*warnings, *self._ledger.price_warnings())
         if self._ledger.estimated_attempts:
@@ -162,6 +168,9 @@ class Execution:
             receipt=self._receipt(),
             warnings=warnings,
             ignored_params=job.ignored_params,
+            tally=Tally() if outcome is None else _tally(job, outcome),
+            weights=job.weights,
+            runtime=job.runtime,
         )
 
     def _out_of_time(self) -> bool:
@@ -295,6 +304,22 @@ class _Watch:
                 stopped=self._stopped,
             )
         )
+
+
+def _tally(job: Job, outcome: Outcome) -> Tally:
+    whole = [one for one in outcome.ended if finished(one)]
+    answered = [one for one in whole if one.answer is not None]
+    scores = [one.score for one in answered if one.score is not None]
+    accepts_at = math.inf if job.verifier is None else job.verifier.accepts_at
+    accepted = sum(score >= accepts_at for score in scores)
+    votes = tuple(count for _, count in outcome.votes)
+    return Tally(
+        votes=votes or ((1,) if len(answered) == 1 else ()),
+        abstained=len(whole) - len(answered),
+        accepted=accepted,
+        refused=len(scores) - accepted,
+        greedy=job.chosen.sampling.temperature == 0,
+    )
 
 
 def _record(ended: Ended, deployment: str) -> SampleRecord:

@@ -120,6 +120,7 @@ class Requests:
         if chosen.sampling.temperature == 0:
             ability = ability.greedy()
         one_text = chosen.max_samples == 1
+        version = self._setup.version(spec)
         request = GenerateRequest(
             messages=prepared.messages,
             sampling=await self._final_sampling(chosen, spec, prepared.seed),
@@ -143,6 +144,8 @@ class Requests:
             alternates=self._alternates(plan, spec),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
+            weights=version.weights,
+            runtime=version.runtime,
         )
 
     def _alternates(self, plan: Plan, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:

@@ -18,6 +18,7 @@ __all__ = [
     "Revision",
     "SampleRecord",
     "StopReason",
+    "Tally",
     "TextDelta",
 ]
 
@@ -46,6 +47,20 @@ class SampleRecord(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     mean_logprob: float | None = None
     score: float | None = None
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How the finished samples came out, without their texts."""
+
+    votes: tuple[int, ...] = ()
+    """Samples of each answer, the one that was given first."""
+    abstained: int = 0
+    """Samples in which no answer was found."""
+    accepted: int = 0
+    refused: int = 0
+    """By the verifier."""
+    greedy: bool = False
+    """Drawn at temperature 0."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +104,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     ignored_params: tuple[str, ...] = ()
     """Soft sampling parameters that the deployment does not know and that were dropped."""
+    tally: Tally = Tally()
+    """Not part of the JSON contract."""
+    weights: str | None = None
+    """Which weights answered, as far as that is known; what is learned of others says nothing of them."""
+    runtime: str | None = None
+    """Which version of which backend, with which options."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract's ``solve``."""

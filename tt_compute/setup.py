@@ -18,7 +18,7 @@ from tt_compute.dispatch_setup import make_dispatcher
 from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
-from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.estimates import Estimates, Version
 from tt_compute.planning.planner import Planner
 from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
@@ -34,6 +34,7 @@ from tt_compute.types import (
     Secrets,
 )
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.versions import version_of
 
 __all__ = ["STORE_FILE", "Setup"]
 
@@ -153,6 +154,10 @@ class Setup:
             self._capabilities[spec.id] = models[0].capabilities
         return self._capabilities[spec.id]
 
+    def version(self, spec: DeploymentSpec) -> Version:
+        """What the deployment runs now."""
+        return version_of(spec, self.probe(spec.backend).version)
+
     async def examine(self, spec: DeploymentSpec) -> Sequence[Finding]:
         """What the deployment's backend finds when it looks at its service; nothing for those that have none.
 
@@ -165,7 +170,8 @@ class Setup:
     async def estimates(self) -> Estimates:
         """What past runs taught, as of the last time it was read."""
         if self._estimates is None:
-            self._estimates = await (await self.store()).estimates()
+            versions = {spec.id: self.version(spec) for spec in self.config.deployments}
+            self._estimates = await (await self.store()).estimates(versions=versions)
         return self._estimates
 
     def learned(self, *, at_once: bool) -> None:

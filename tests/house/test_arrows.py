@@ -48,6 +48,7 @@ CLIENT_LEVEL = {
     "setup",
     "streaming",
     "sync",
+    "versions",
 }
 TOP_LEVEL = {"bench", "cli", "testing", "server"}
 

@@ -11,56 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tt_compute.planning.ability import Success, ability_of
-from tt_compute.planning.estimates import AbilityEvidence, Estimates, LengthEvidence, blend
+from tt_compute.planning.ability import ability_of
+from tt_compute.planning.estimates import Estimates, LengthEvidence, blend
 from tt_compute.planning.lengths import Lengths
+from tt_compute.planning.observations import Observation
 from tt_compute.profiles.schema import Ability, Fact, ModelProfile
 
 KEY = ("llama-3.1-8b", "math")
 
 
-@pytest.mark.parametrize(("mean", "concentration"), [(0.5, 2.0), (0.2, 0.5), (0.9, 30.0)])
-@pytest.mark.parametrize(("right", "rest"), [(0, 0), (1, 0), (3, 5), (0, 16)])
-def test_moments_are_those_of_the_beta_distribution(
-    mean: float, concentration: float, right: int, rest: int
-) -> None:
-    """E[p^right (1-p)^rest] = B(a + right, b + rest) / B(a, b), here by the gamma function."""
-    a, b = mean * concentration, (1 - mean) * concentration
-
-    def log_beta(x: float, y: float) -> float:
-        return math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)
-
-    expected = math.exp(log_beta(a + right, b + rest) - log_beta(a, b))
-    moment = Success(mean=mean, concentration=concentration).moments()
-    assert moment(right, rest) == pytest.approx(expected, rel=1e-9)
-
-
-@given(mean=st.floats(0, 1), concentration=st.floats(0.05, 100), n=st.integers(1, 64))
-def test_more_samples_pass_more_often(mean: float, concentration: float, n: int) -> None:
-    """pass@n lies between the success rate and 1 and grows with n."""
-    success = Success(mean=mean, concentration=concentration)
-    assert mean - 1e-6 <= success.pass_at(n) <= success.pass_at(n + 1) <= 1
-
-
-def test_pass_at_n_agrees_with_simulation() -> None:
-    rng = random.Random(2)
-    success = Success(mean=0.17, concentration=1.3)
-    rates = [rng.betavariate(0.17 * 1.3, 0.83 * 1.3) for _ in range(40_000)]
-    simulated = statistics.fmean(1 - (1 - p) ** 16 for p in rates)
-    assert success.pass_at(16) == pytest.approx(simulated, abs=0.01)
-
-
 def test_the_abstain_rate_becomes_a_share_of_what_is_not_right(model: ModelProfile) -> None:
     """4 % of all samples at a success rate of 60 % are 10 % of the others."""
     found = ability_of(model, "math", Estimates())
-    assert (found.mean, found.wrong_agreement, found.abstain_share) == (0.6, 0.4, 0.1)
+    assert found.questions is not None
+    assert found.questions.agreement == pytest.approx(0.4)
+    assert found.abstain_share == pytest.approx(0.1)
+    assert found.mean == 0.6
     assert found.unknown_quality == found.unknown_lengths == ()
 
 
 def test_without_an_ability_everything_is_unknown(model: ModelProfile) -> None:
     """Each missing fact is named; nothing is guessed."""
     found = ability_of(model, "code", Estimates())
-    assert (found.mean, found.success, found.tokens_mean, found.votes_known) == (
+    assert (found.mean, found.questions, found.tokens_mean, found.votes_known) == (
         None, None, None, False,
     )  # fmt: skip
     assert "abilities.code.success_rate of llama-3.1-8b is unknown" in found.unknown_quality
@@ -68,17 +41,34 @@ def test_without_an_ability_everything_is_unknown(model: ModelProfile) -> None:
 
 
 def test_evidence_weighs_half_after_twenty_questions(model: ModelProfile) -> None:
-    """A conjugate update: the profile's 60 % counts as 20 judged questions."""
-    seen = Estimates(abilities={KEY: AbilityEvidence(correct=16, wrong=4)})
-    assert ability_of(model, "math", seen).mean == pytest.approx((0.6 + 0.8) / 2)
+    """The profile's 60 % counts as 20 questions; a question counts alike whatever it drew."""
+    seen = (Observation(right=4, refused=1),) * 10 + (Observation(right=8, refused=2),) * 10
+    found = ability_of(model, "math", Estimates(observations={KEY: seen}))
+    assert found.mean == pytest.approx((0.6 + 0.8) / 2, abs=0.03)
 
 
-def test_evidence_alone_gives_a_rate_but_no_spread(model: ModelProfile) -> None:
-    """Without a profile's word the rate starts at one question, half right; votes stay unknown."""
-    seen = Estimates(abilities={("llama-3.1-8b", "code"): AbilityEvidence(correct=9, wrong=0)})
-    found = ability_of(model, "code", seen)
-    assert found.mean == pytest.approx(0.95)
-    assert (found.success, found.votes_known) == (None, False)
+def test_evidence_alone_tells_of_samples_and_votes(model: ModelProfile) -> None:
+    """Without a profile's word it starts at one question, half right."""
+    key = ("llama-3.1-8b", "code")
+    found = ability_of(model, "code", Estimates(observations={key: (Observation(right=5),) * 9}))
+    assert found.mean == pytest.approx(0.95, abs=0.04)
+    assert found.votes_known
+
+
+def test_votes_that_nobody_judged_start_no_estimate(model: ModelProfile) -> None:
+    """Agreement is no proof."""
+    key = ("llama-3.1-8b", "code")
+    unsure = (Observation(unsure=(5, 1)),) * 9
+    found = ability_of(model, "code", Estimates(observations={key: unsure}))
+    assert (found.mean, found.votes_known) == (None, False)
+
+
+def test_samples_without_an_answer_move_the_share_of_them(model: ModelProfile) -> None:
+    """Twenty questions of which every sample was silent: half of all, which all are not right."""
+    silent = (Observation(abstained=4),) * 20
+    found = ability_of(model, "math", Estimates(observations={KEY: silent}))
+    assert found.mean == pytest.approx(0.3, abs=0.05)
+    assert found.abstain_share == pytest.approx((0.04 * 0.5 + 0.5) / 0.7, abs=0.1)
 
 
 def test_lengths_move_with_evidence(model: ModelProfile) -> None:
@@ -107,7 +97,7 @@ def test_the_widest_concentration_is_kept(model: ModelProfile, ability: Ability)
     found = ability_of(
         msgspec.structs.replace(model, abilities={"math": vague}), "math", Estimates()
     )
-    assert (found.mean, found.success) == (0.6, None)
+    assert (found.mean, found.questions) == (0.6, None)
 
 
 @pytest.mark.parametrize("p95", [120.0, 200.0, 300.0])
@@ -157,9 +147,10 @@ def test_a_greedy_sample_has_a_success_rate_of_its_own() -> None:
     model = ModelProfile(id="m", abilities={"math": stated})
     ability = ability_of(model, "math", Estimates())
     assert (ability.mean, ability.greedy().mean) == (0.2, 0.5)
-    evidence = Estimates(abilities={("m", "math"): AbilityEvidence(correct=20, wrong=0)})
+    evidence = Estimates(greedy={("m", "math"): (Observation(right=1),) * 20})
     moved = ability_of(model, "math", evidence)
     assert moved.greedy_mean == pytest.approx(0.75)
+    assert moved.mean == 0.2
 
 
 def test_without_a_greedy_rate_that_of_varied_samples_stands_for_it() -> None:

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tt_compute.planning.ability import Success, TaskAbility
+from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.confidence import vote_confidence
+from tt_compute.planning.questions import Questions
 
 ABILITY = TaskAbility(
     mean=0.4,
-    success=Success(mean=0.4, concentration=1.5),
-    wrong_agreement=0.4,
+    questions=Questions.stated(mean=0.4, concentration=1.5, agreement=0.4),
     abstain_share=0.25,
 )
 """Of the wrong samples 25 % abstain, 30 % give the popular answer, 45 % one of their own."""

@@ -17,7 +17,8 @@ from tt_compute.errors import (
     UnknownNameError,
     UnsupportedError,
 )
-from tt_compute.planning.estimates import AbilityEvidence, Estimates
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.observations import Observation
 from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
 from tt_compute.profiles.schema import DeploymentSpec, Limits
@@ -201,7 +202,8 @@ def test_a_constraint_on_an_unknown_counts_as_not_met(
 
 def test_evidence_moves_the_prediction(make_service: Make, clock: Clock) -> None:
     spec = make_service("one", success_rate=0.5)
-    seen = Estimates(abilities={(spec.model.id, "math"): AbilityEvidence(correct=20, wrong=0)})
+    right = (Observation(right=1),) * 20
+    seen = Estimates(greedy={(spec.model.id, "math"): right})
     request = msgspec.structs.replace(REQUEST, strategy="single")
     plan = planner_of([spec], clock, estimates=seen).plan(request, Objective())
     assert chosen(plan).predicted.quality == pytest.approx(0.75)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_compute.planning.ability import Success, TaskAbility
+from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.economics import HourlyPrice, Power, TokenPrice, power_of, price_of
 from tt_compute.planning.figures import Figures, Meter
 from tt_compute.planning.lengths import Lengths
+from tt_compute.planning.questions import Questions
 from tt_compute.planning.roofline import UnknownFact
 from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
 from tt_compute.profiles.schema import (
@@ -36,8 +37,7 @@ BETA = parse_stop_rule("beta")
 def able(mean: float, concentration: float) -> TaskAbility:
     return TaskAbility(
         mean=mean,
-        success=Success(mean=mean, concentration=concentration),
-        wrong_agreement=0.4,
+        questions=Questions.stated(mean, concentration, agreement=0.4),
         abstain_share=0.1,
     )
 

@@ -6,14 +6,15 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_compute.planning.ability import Success
-from tt_compute.planning.votes import MAX_VOTE_BUDGET, hold_vote, vote_table
+from tt_compute.planning import questions
+from tt_compute.planning.questions import AGREEMENTS, RATES, Questions
+from tt_compute.planning.votes import MAX_VOTE_BUDGET, hold_vote
 from tt_compute.stopping import StopRule, decided, fewest_more, parse_stop_rule
 
 AGREEMENT, ABSTAIN = 0.4, 0.15
@@ -51,13 +52,13 @@ def simulated_kinds(p: float, rng: random.Random) -> Iterator[str]:
         yield rng.choices(KINDS, [share[kind] for kind in KINDS])[0]
 
 
-def of_one_question(p: float) -> Callable[[int, int], float]:
-    return lambda right, rest: p**right * (1 - p) ** rest
+def of_one_kind(p: float, agreement: float = AGREEMENT) -> Questions:
+    return Questions(tuple(float(kind == (p, agreement)) for kind in questions.KINDS))
 
 
 @pytest.mark.parametrize("rule", ["beta", "beta:0.8", None])
 @pytest.mark.parametrize("budget", [1, 2, 3, 6])
-@pytest.mark.parametrize("p", [0.0, 0.35, 0.7, 1.0])
+@pytest.mark.parametrize("p", [0.0, 0.37, 0.7, 1.0])
 def test_it_equals_the_sum_over_every_course(rule: str | None, budget: int, p: float) -> None:
     """Accuracy and samples are those of all 4^n courses, each with its probability."""
     stop = None if rule is None else parse_stop_rule(rule)
@@ -68,7 +69,7 @@ def test_it_equals_the_sum_over_every_course(rule: str | None, budget: int, p: f
         drawn, luck = course(kinds, stop, budget)
         samples += chance * drawn
         accuracy += chance * luck
-    vote = hold_vote(vote_table(rule, budget, budget, AGREEMENT, ABSTAIN), of_one_question(p))
+    vote = hold_vote(of_one_kind(p, AGREEMENT), ABSTAIN, rule, budget, budget)
     assert vote.accuracy == pytest.approx(accuracy, abs=1e-12)
     assert vote.samples_mean == pytest.approx(samples, abs=1e-12)
 
@@ -86,8 +87,8 @@ def test_it_agrees_with_simulation(budget: int, mean: float, concentration: floa
         count, luck = course(simulated_kinds(p, rng), rule, budget)
         drawn += count
         right += luck
-    table = vote_table("beta", budget, 8, AGREEMENT, ABSTAIN)
-    vote = hold_vote(table, Success(mean=mean, concentration=concentration).moments())
+    stated = Questions.stated(mean, concentration, AGREEMENT)
+    vote = hold_vote(stated, ABSTAIN, "beta", budget, 8)
     # Three standard errors of the simulation come on top.
     noise = 3 * math.sqrt(0.25 / runs)
     assert vote.accuracy == pytest.approx(right / runs, abs=0.005 + noise)
@@ -98,16 +99,16 @@ def test_it_agrees_with_simulation(budget: int, mean: float, concentration: floa
 @given(
     budget=st.integers(1, 20),
     wave=st.integers(1, 20),
-    p=st.floats(0, 1),
-    agreement=st.floats(0, 1),
+    p=st.sampled_from(RATES),
+    agreement=st.sampled_from(AGREEMENTS),
     abstain=st.floats(0, 1),
 )
 def test_the_wave_changes_neither_accuracy_nor_samples(
     budget: int, wave: int, p: float, agreement: float, abstain: float
 ) -> None:
     """Deficit waves draw what one-by-one draws, and their widths add up to the samples."""
-    one = hold_vote(vote_table("beta", budget, 1, agreement, abstain), of_one_question(p))
-    wide = hold_vote(vote_table("beta", budget, wave, agreement, abstain), of_one_question(p))
+    one = hold_vote(of_one_kind(p, agreement), abstain, "beta", budget, 1)
+    wide = hold_vote(of_one_kind(p, agreement), abstain, "beta", budget, wave)
     assert wide.accuracy == pytest.approx(one.accuracy, abs=1e-9)
     assert wide.samples_mean == pytest.approx(one.samples_mean, abs=1e-9)
     assert 0 <= one.accuracy <= 1 + 1e-9
@@ -124,7 +125,7 @@ def test_waves_are_those_of_a_simulated_vote(wave: int) -> None:
     rule = parse_stop_rule("beta")
     runs, waves = 8_000, 0
     for _ in range(runs):
-        kinds = simulated_kinds(0.6, rng)
+        kinds = simulated_kinds(0.63, rng)
         votes: Counter[object] = Counter()
         left = 16
         while left and (more := fewest_more(rule, list(votes.values()), left)):
@@ -134,7 +135,7 @@ def test_waves_are_those_of_a_simulated_vote(wave: int) -> None:
                 if kind != "none":
                     votes[left if kind == "own" else kind] += 1
                 left -= 1
-    vote = hold_vote(vote_table("beta", 16, wave, AGREEMENT, ABSTAIN), of_one_question(0.6))
+    vote = hold_vote(of_one_kind(0.63), ABSTAIN, "beta", 16, wave)
     predicted = sum(each.reached for each in vote.waves)
     assert predicted == pytest.approx(waves / runs, rel=0.03)
 
@@ -142,14 +143,14 @@ def test_waves_are_those_of_a_simulated_vote(wave: int) -> None:
 def test_a_unanimous_question_takes_the_fewest_votes() -> None:
     """At p = 1 four votes settle a budget of 16 in one wave, and three a budget of four."""
     for budget, samples in ((16, 4), (4, 3)):
-        vote = hold_vote(vote_table("beta", budget, 16, 0.5, 0.0), of_one_question(1.0))
+        vote = hold_vote(of_one_kind(1.0), 0.0, "beta", budget, 16)
         assert (vote.accuracy, vote.samples_mean) == (1.0, samples)
         assert [wave.reached for wave in vote.waves if wave.reached] == [1.0]
 
 
 def test_the_largest_vote_can_be_held() -> None:
     """Its chances of being reached fall from wave to wave and its accuracy is that of a majority."""
-    vote = hold_vote(vote_table("beta", MAX_VOTE_BUDGET, 16, 0.3, 0.1), of_one_question(0.6))
+    vote = hold_vote(of_one_kind(0.63, 0.2), 0.1, "beta", MAX_VOTE_BUDGET, 16)
     reached = [wave.reached for wave in vote.waves]
     assert reached == sorted(reached, reverse=True)
     assert vote.accuracy > 0.97

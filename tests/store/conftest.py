@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
-from tt_compute.results import Receipt, Result, SampleRecord
+from tt_compute.results import Receipt, Result, SampleRecord, Tally
 from tt_compute.store.database import Database
 from tt_compute.store.limits import Limits
 
@@ -49,6 +50,9 @@ def build_result(
     latency_s: float = 2.5,
     wave: int = 4,
     text: str = "The answer is 42.",
+    tally: Tally | None = None,
+    weights: str | None = None,
+    runtime: str | None = None,
 ) -> Result:
     """A run whose samples gave ``answers``; sample k ran at ``deployments[k]``, else at the first."""
     tokens = output_tokens or (10,) * len(answers)
@@ -102,6 +106,18 @@ def build_result(
         plan=plan,
         samples=samples,
         receipt=receipt,
+        tally=tally or voted(answers, answer),
+        weights=weights,
+        runtime=runtime,
+    )
+
+
+def voted(answers: tuple[str | None, ...], answer: str | None) -> Tally:
+    """A vote of these answers."""
+    counts = Counter(found for found in answers if found is not None)
+    ranked = sorted(counts, key=lambda found: (found != answer, -counts[found]))
+    return Tally(
+        votes=tuple(counts[found] for found in ranked), abstained=len(answers) - counts.total()
     )
 
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tt_compute.errors import StoreError
-from tt_compute.planning.estimates import Estimates, SpeedEvidence
-from tt_compute.results import Result
+from tt_compute.planning.estimates import Estimates, SpeedEvidence, Version
+from tt_compute.planning.observations import Observation
+from tt_compute.results import Result, Tally
 from tt_compute.store import evidence
 from tt_compute.store.database import Database
 from tt_compute.store.rows import prompt_hash
@@ -111,10 +112,10 @@ def test_feedback_is_repeatable_and_the_last_word_counts(
 ) -> None:
     database = open_database()
     database.record(make_result("r1"), prompt="p", mock=False)
-    for correct, rate in ((True, 1.0), (True, 1.0), (False, 0.0)):
+    right, wrong = Observation(right=1), Observation(wrong=(1,))
+    for correct, taught in ((True, right), (True, right), (False, wrong)):
         database.feedback("r1", correct=correct)
-        found = database.estimates(mock=False).abilities[MODEL, "math"]
-        assert (found.correct, found.correct + found.wrong) == (rate, 1.0)
+        assert database.estimates(mock=False).observations[MODEL, "math"] == (taught,)
 
 
 def test_feedback_on_an_unknown_result_says_which_and_what_to_do(
@@ -141,7 +142,7 @@ def test_mock_runs_and_real_runs_teach_apart(
     database.feedback("m1", correct=True)
     assert database.estimates(mock=False) == Estimates()
     mock = database.estimates(mock=True)
-    assert (set(mock.abilities), set(mock.lengths), set(mock.speeds)) == (
+    assert (set(mock.observations), set(mock.lengths), set(mock.speeds)) == (
         *({(MODEL, "math")}, {(MODEL, "math")}),
         {("local/tiny", "math")},
     )
@@ -153,20 +154,52 @@ def test_a_right_answer_credits_the_samples_that_gave_it(
 ) -> None:
     database = open_database()
     database.record(make_result("r1", ("42", "42", "7", None)), prompt="p", mock=False)
-    assert not database.estimates(mock=False).abilities
     database.feedback("r1", correct=True)
-    found = database.estimates(mock=False).abilities[MODEL, "math"]
-    assert (found.correct, found.wrong) == (0.5, 0.5)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found == (Observation(right=2, wrong=(1,), abstained=1),)
 
 
-def test_a_wrong_answer_counts_one_question_whatever_it_drew(
+def test_a_wrong_answer_leaves_the_outvoted_ones_open(
     open_database: OpenDatabase, make_result: MakeResult
 ) -> None:
     database = open_database()
     database.record(make_result("r1", ("42",) * 9 + ("7",)), prompt="p", mock=False)
     database.feedback("r1", correct=False)
-    found = database.estimates(mock=False).abilities[MODEL, "math"]
-    assert (found.correct, found.wrong) == (0.0, 1.0)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found == (Observation(wrong=(9,), unsure=(1,)),)
+
+
+def test_votes_that_nobody_judged_count_little_and_a_single_one_nothing(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    database.record(make_result("r1", ("42", "42", "7")), prompt="p", mock=False)
+    database.record(make_result("r2"), prompt="p", mock=False)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found == (Observation(unsure=(2, 1), weight=0.1),)
+
+
+def test_a_verifiers_verdicts_teach_and_feedback_overrules_them(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    judged = Tally(accepted=1, refused=3, abstained=1)
+    database.record(make_result("r1", ("42",) * 5, tally=judged), prompt="p", mock=False)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found == (Observation(right=1, refused=3, abstained=1),)
+    database.feedback("r1", correct=False)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found == (Observation(refused=4, abstained=1),)
+
+
+def test_greedy_samples_teach_apart(open_database: OpenDatabase, make_result: MakeResult) -> None:
+    database = open_database()
+    greedy = Tally(votes=(1,), greedy=True)
+    database.record(make_result("r1", tally=greedy), prompt="p", mock=False)
+    database.feedback("r1", correct=True)
+    found = database.estimates(mock=False)
+    assert found.greedy == {(MODEL, "math"): (Observation(right=1),)}
+    assert not found.observations
 
 
 def test_a_run_over_two_models_teaches_of_each_and_nothing_of_speed(
@@ -177,28 +210,61 @@ def test_a_run_over_two_models_teaches_of_each_and_nothing_of_speed(
     database.record(result, prompt="p", mock=False)
     database.feedback("r1", correct=True)
     found = database.estimates(mock=False)
-    assert found.abilities["model of small", "math"].wrong == 1.0
-    assert found.abilities["model of large", "math"].correct == 1.0
+    assert found.observations["model of small", "math"] == (Observation(refused=1),)
+    assert found.observations["model of large", "math"] == (Observation(right=1),)
     assert not found.speeds
 
 
-def test_speed_is_all_tokens_over_all_seconds_by_wave(
+def test_older_runs_count_less(open_database: OpenDatabase, make_result: MakeResult) -> None:
+    """Half after 250 questions; the newest comes first."""
+    database = open_database()
+    for number in range(251):
+        database.record(make_result(f"r{number}"), prompt="p", mock=False)
+        database.feedback(f"r{number}", correct=number > 0)
+    found = database.estimates(mock=False).observations[MODEL, "math"]
+    assert found[0] == Observation(right=1)
+    assert found[-1].wrong == (1,)
+    assert found[-1].weight == pytest.approx(0.5)
+
+
+def test_runs_of_another_version_teach_nothing(
     open_database: OpenDatabase, make_result: MakeResult
 ) -> None:
+    """Other weights say nothing of ability and length, another runtime nothing of speed."""
+    database = open_database()
+    result = make_result("r1", ("42", "42"), weights="old", runtime="openvino 1")
+    database.record(result, prompt="p", mock=False)
+    database.feedback("r1", correct=True)
+
+    def taught(weights: str | None, runtime: str | None) -> tuple[bool, bool, bool]:
+        now = {"local/tiny": Version(weights=weights, runtime=runtime)}
+        found = database.estimates(mock=False, versions=now)
+        return bool(found.observations), bool(found.lengths), bool(found.speeds)
+
+    assert taught("old", "openvino 1") == taught(None, None) == (True, True, True)
+    assert taught("new", "openvino 1") == (False, False, True)
+    assert taught("old", "openvino 2") == (True, True, False)
+
+
+def test_speed_is_that_of_a_typical_run_by_wave(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    """One run on a busy machine, however long it took, does not move it."""
     database = open_database()
     four = ("42",) * 4
     runs = (
         make_result("a", output_tokens=(101,)),
         make_result("b", four, output_tokens=(51,) * 4),
-        make_result("c", four, output_tokens=(26,) * 4, latency_s=1.0),
-        make_result("d", first_token_s=None),
+        make_result("c", four, output_tokens=(51,) * 4, latency_s=200.5),
+        make_result("d", four, output_tokens=(51,) * 4),
+        make_result("e", first_token_s=None),
     )
     for result in runs:
         database.record(result, prompt="p", mock=False)
-    assert database.estimates(mock=False).speeds["local/tiny", "math"] == (
-        SpeedEvidence(wave=1, tokens_per_s=100 / 2.0, n=1),
-        SpeedEvidence(wave=4, tokens_per_s=(200 + 100) / (2.0 + 0.5), n=8),
-    )
+    alone, wide = database.estimates(mock=False).speeds["local/tiny", "math"]
+    assert alone == SpeedEvidence(wave=1, tokens_per_s=50, n=1)
+    assert (wide.wave, wide.tokens_per_s) == (4, 100)
+    assert wide.n == pytest.approx(12, rel=0.02)
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=60))

@@ -272,7 +272,7 @@ async def test_the_store_records_judges_and_forgets(path: Path, make_result: Mak
     await store.feedback("3", correct=True)
     info = await store.info()
     assert (info.receipts, info.judged) == (8, 1)
-    assert len((await store.estimates()).abilities) == 1
+    assert len((await store.estimates()).observations) == 1
     assert (await store.estimates(mock=True)) == Estimates()
     assert await store.purge(older_than_days=1) == 0
     assert await store.purge() == 8
@@ -294,3 +294,15 @@ def test_a_store_that_is_deleted_meanwhile_is_begun_anew(
     database.record(make_result("r2"), prompt="p", mock=False)
     database.close()
     assert ids(path) == {"r2"}
+
+
+def test_a_file_from_before_the_first_release_is_set_aside(
+    path: Path, open_database: Callable[..., Database]
+) -> None:
+    open_database().close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    database = open_database()
+    assert "before the first release" in database.take_warnings()[0]
+    assert database.info().receipts == 0

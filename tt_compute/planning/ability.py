@@ -1,9 +1,8 @@
-"""What is known of a model on a kind of task: how often one sample is right, and how long samples are."""
+"""What is known of a model on a kind of task: how often samples are right, how wrong ones agree, how long they are."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,49 +12,21 @@ from tt_compute.planning.estimates import (
     Estimates,
     blend,
 )
-from tt_compute.profiles.schema import Ability, Fact, ModelProfile, TaskKind
+from tt_compute.planning.observations import (
+    Observation,
+    abstain_share_learned,
+    questions_learned,
+)
+from tt_compute.planning.questions import Questions
+from tt_compute.profiles.schema import Ability, ModelProfile, TaskKind
 
-__all__ = ["Success", "TaskAbility", "ability_of"]
+__all__ = ["TaskAbility", "ability_of"]
 
 _EDGE = 1e-9
-"""Success rates of exactly 0 and 1 have no Beta distribution; this close is the same to any vote."""
-_SHARE_STEP = 100
-"""Shares of the wrong answers count in whole hundredths, so that similar models share their tables."""
-
-
-class Success(msgspec.Struct, frozen=True, kw_only=True):
-    """The per-question success rate p: Beta(m c, (1 - m) c) over the questions."""
-
-    mean: float
-    """m, P(one sample is right) of a question picked at random."""
-    concentration: float
-    """c > 0; small = each question is either known or not."""
-
-    def moments(self) -> Callable[[int, int], float]:
-        """The function (right, rest) -> E[p^right (1 - p)^rest].
-
-        Closed form B(a + right, b + rest) / B(a, b), the beta-binomial's sequence probability.
-        """
-        mean = min(max(self.mean, _EDGE), 1 - _EDGE)
-        a, b = mean * self.concentration, (1 - mean) * self.concentration
-        rising_a, rising_b, rising_both = [0.0], [0.0], [0.0]
-
-        def grow(rising: list[float], start: float, count: int) -> None:
-            while len(rising) <= count:
-                rising.append(rising[-1] + math.log(start + len(rising) - 1))
-
-        def moment(right: int, rest: int) -> float:
-            if right + rest >= len(rising_both):
-                grow(rising_a, a, right + rest)
-                grow(rising_b, b, right + rest)
-                grow(rising_both, a + b, right + rest)
-            return math.exp(rising_a[right] + rising_b[rest] - rising_both[right + rest])
-
-        return moment
-
-    def pass_at(self, n: int) -> float:
-        """P(at least one of n samples is right) = E[1 - (1 - p)^n]."""
-        return 1 - self.moments()(0, n)
+_SHARE_STEP = 20
+"""Shares of samples without an answer count in whole twentieths, so that similar models share their tables."""
+_UNSTATED = Questions.stated(mean=0.5, concentration=1.0, agreement=0.4)
+"""Where evidence starts that no profile's word goes before; it counts as one question."""
 
 
 class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +36,8 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
     """P(one sample is right)."""
     greedy_mean: float | None = None
     """P(the sample at temperature 0 is right); None where ``mean`` stands for it too."""
-    success: Success | None = None
-    wrong_agreement: float | None = None
+    questions: Questions | None = None
+    """How the success rate, and how wrong answers agree, differ between questions."""
     abstain_share: float | None = None
     """Share of the samples *that are not right* which hold no answer."""
     tokens_mean: float | None = None
@@ -80,44 +51,39 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
         """The ability of the sample at temperature 0."""
         if self.greedy_mean is None:
             return self
-        success = self.success
-        if success is not None:
-            success = msgspec.structs.replace(success, mean=self.greedy_mean)
-        return msgspec.structs.replace(self, mean=self.greedy_mean, success=success)
+        questions = self.questions
+        if questions is not None:
+            questions = questions.with_success_rate(self.greedy_mean)
+        return msgspec.structs.replace(self, mean=self.greedy_mean, questions=questions)
 
     @property
     def votes_known(self) -> bool:
         """Whether the outcome of a vote can be predicted."""
-        return None not in (self.success, self.wrong_agreement, self.abstain_share)
+        return self.questions is not None and self.abstain_share is not None
 
 
 def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> TaskAbility:
     """The profile's ability moved by what was learned.
 
-    The success rate is a conjugate update with the profile's rate worth ``ABILITY_PRIOR_QUESTIONS`` judged
-    questions (one, half right, where the profile states none). How success spreads over the questions and
-    how wrong answers agree stay as the profile says. Lengths are blended with ``LENGTH_PRIOR_SAMPLES``.
+    The profile's word counts as ``ABILITY_PRIOR_QUESTIONS`` observed questions. Where it has none, evidence
+    starts from one question of which half the samples are right. Lengths are blended with
+    ``LENGTH_PRIOR_SAMPLES``.
     """
+    key = (model.id, task)
     stated = model.abilities.get(task, Ability())
-    mean = _success_rate(stated.success_rate.value, estimates, (model.id, task))
-    greedy = stated.greedy_success_rate.value
-    concentration = stated.concentration.value
-    tokens_mean, tokens_p95 = _lengths(stated, estimates, (model.id, task))
-    quality: dict[str, float | None] = {
-        "success_rate": mean,
-        "concentration": concentration,
-        "wrong_agreement": stated.wrong_agreement.value,
-        "abstain_rate": stated.abstain_rate.value,
+    varied, greedy = _observations(stated, estimates, key)
+    ability = _quality(stated, varied)
+    tokens_mean, tokens_p95 = _lengths(stated, estimates, key)
+    quality: dict[str, object] = {
+        "success_rate": ability.mean,
+        "concentration": ability.questions or stated.concentration.value,
+        "wrong_agreement": ability.questions or stated.wrong_agreement.value,
+        "abstain_rate": ability.questions or stated.abstain_rate.value,
     }
     lengths = {"completion_tokens_mean": tokens_mean, "completion_tokens_p95": tokens_p95}
-    return TaskAbility(
-        mean=mean,
-        greedy_mean=None if greedy is None else _success_rate(greedy, estimates, (model.id, task)),
-        success=None
-        if mean is None or concentration is None
-        else Success(mean=mean, concentration=concentration),
-        wrong_agreement=_share(stated.wrong_agreement),
-        abstain_share=_abstain_share(stated.abstain_rate.value, mean),
+    return msgspec.structs.replace(
+        ability,
+        greedy_mean=_greedy_rate(stated, ability.mean, greedy),
         tokens_mean=tokens_mean,
         tokens_p95=tokens_p95,
         unknown_quality=_unknown(quality, model, task),
@@ -125,22 +91,65 @@ def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Tas
     )
 
 
-def _unknown(
-    values: Mapping[str, float | None], model: ModelProfile, task: TaskKind
-) -> tuple[str, ...]:
+def _observations(
+    stated: Ability, estimates: Estimates, key: tuple[str, str]
+) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
+    """Of varied samples and of those at temperature 0, which stand for the others where nothing else does."""
+    varied, greedy = estimates.observations.get(key, ()), estimates.greedy.get(key, ())
+    if not varied and stated.success_rate.value is None:
+        return greedy, greedy
+    return varied, greedy
+
+
+def _quality(stated: Ability, observations: tuple[Observation, ...]) -> TaskAbility:
+    mean = stated.success_rate.value
+    concentration, agreement = stated.concentration.value, stated.wrong_agreement.value
+    abstain_share = _abstain_share(stated.abstain_rate.value, mean)
+    if mean is None or concentration is None or agreement is None:
+        prior = _UNSTATED if mean is None else _UNSTATED.with_success_rate(mean)
+        if not any(map(_tells, observations)):
+            return TaskAbility(mean=mean, abstain_share=abstain_share)
+    else:
+        prior = Questions.stated(mean, concentration, agreement)
+    weight = 1.0 if mean is None else ABILITY_PRIOR_QUESTIONS
+    questions = questions_learned(prior, weight, observations)
+    learned = questions.success_rate
+    if observations:
+        known, weight = (0.0, 1e-6) if abstain_share is None else (abstain_share, weight)
+        abstain_share = abstain_share_learned(known, learned, weight, observations)
+    return TaskAbility(
+        mean=learned if observations else mean,
+        questions=questions,
+        abstain_share=None if abstain_share is None else _stepped(abstain_share),
+    )
+
+
+def _tells(one: Observation) -> bool:
+    """Whether something is known to be right or wrong: agreement alone starts no estimate."""
+    return bool(one.right or one.wrong or one.refused)
+
+
+def _greedy_rate(
+    stated: Ability, mean: float | None, observations: tuple[Observation, ...]
+) -> float | None:
+    """A conjugate update of the rate; None where that of varied samples stands for it."""
+    rate = stated.greedy_success_rate.value
+    judged = [one for one in observations if _tells(one) or one.abstained]
+    if rate is None and (mean is None or not judged):
+        return None
+    rights = sum(one.weight for one in judged if one.right)
+    total = sum(one.weight for one in judged)
+    prior = mean if rate is None else rate
+    assert prior is not None
+    return (ABILITY_PRIOR_QUESTIONS * prior + rights) / (ABILITY_PRIOR_QUESTIONS + total)
+
+
+def _unknown(values: Mapping[str, object], model: ModelProfile, task: TaskKind) -> tuple[str, ...]:
     return tuple(
         f"abilities.{task}.{name} of {model.id} is unknown"
         for name, value in values.items()
         if value is None
     )
-
-
-def _success_rate(stated: float | None, estimates: Estimates, key: tuple[str, str]) -> float | None:
-    evidence = estimates.abilities.get(key)
-    if evidence is None:
-        return stated
-    weight, rate = (ABILITY_PRIOR_QUESTIONS, stated) if stated is not None else (1.0, 0.5)
-    return (weight * rate + evidence.correct) / (weight + evidence.correct + evidence.wrong)
 
 
 def _lengths(
@@ -160,8 +169,8 @@ def _abstain_share(rate: float | None, mean: float | None) -> float | None:
     """Abstain rate over all samples -> its share of those that are not right."""
     if rate is None or mean is None:
         return None
-    return round(min(1.0, rate / max(1 - mean, _EDGE)) * _SHARE_STEP) / _SHARE_STEP
+    return min(1.0, rate / max(1 - mean, _EDGE))
 
 
-def _share(fact: Fact) -> float | None:
-    return None if fact.value is None else round(fact.value * _SHARE_STEP) / _SHARE_STEP
+def _stepped(share: float) -> float:
+    return round(share * _SHARE_STEP) / _SHARE_STEP

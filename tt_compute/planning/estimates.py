@@ -10,40 +10,32 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tt_compute.planning.observations import Observation
+
 __all__ = [
     "ABILITY_PRIOR_QUESTIONS",
     "LENGTH_PRIOR_SAMPLES",
     "SPEED_PRIOR_SAMPLES",
-    "AbilityEvidence",
     "Estimates",
     "LengthEvidence",
     "SpeedEvidence",
+    "Version",
     "blend",
 ]
 
 ABILITY_PRIOR_QUESTIONS = 20.0
-"""Judged questions that a profile's success rate is worth: after as many, evidence weighs half."""
+"""Observed questions that a profile's word is worth: after as many, evidence weighs half."""
 LENGTH_PRIOR_SAMPLES = 10.0
 """Samples that a profile's completion length is worth."""
 SPEED_PRIOR_SAMPLES = 5.0
 """Samples that a stated or computed speed is worth."""
 
 
-class AbilityEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Judged questions of one model and task kind.
-
-    Each question counts 1 in all, shared out by its samples: one with 3 right samples of 4 adds 0.75 to
-    ``correct`` and 0.25 to ``wrong``. So a question that drew many samples does not outvote the others.
-    """
-
-    correct: float
-    wrong: float
-
-
 class LengthEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """Completion tokens of the finished samples of one model and task kind."""
 
-    n: int
+    n: float
+    """Samples, older ones as shares of one."""
     mean: float
     p95: float
 
@@ -54,15 +46,24 @@ class SpeedEvidence(msgspec.Struct, frozen=True, kw_only=True):
     wave: int
     tokens_per_s: float
     """Total over all samples of the wave."""
-    n: int
-    """Samples that were timed."""
+    n: float
+    """Samples that were timed, older ones as shares of one."""
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment runs now; what was seen of another version says nothing of it. None = unknown."""
+
+    weights: str | None = None
+    runtime: str | None = None
 
 
 class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """All evidence there is; the second part of every key is the task kind."""
 
-    abilities: Mapping[tuple[str, str], AbilityEvidence] = {}
-    """By model id and task kind."""
+    observations: Mapping[tuple[str, str], tuple[Observation, ...]] = {}
+    """Of varied samples, by model id and task kind, the newest first."""
+    greedy: Mapping[tuple[str, str], tuple[Observation, ...]] = {}
+    """Of samples at temperature 0, likewise."""
     lengths: Mapping[tuple[str, str], LengthEvidence] = {}
     """By model id and task kind."""
     speeds: Mapping[tuple[str, str], tuple[SpeedEvidence, ...]] = {}

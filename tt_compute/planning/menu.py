@@ -155,7 +155,7 @@ def _cut_short(ability: TaskAbility, max_tokens: int) -> TaskAbility:
         f"quality with max_tokens={max_tokens}, below the mean length of a completion, is unknown"
     )
     unknown = (*ability.unknown_quality, reason)
-    return msgspec.structs.replace(ability, mean=None, success=None, unknown_quality=unknown)
+    return msgspec.structs.replace(ability, mean=None, questions=None, unknown_quality=unknown)
 
 
 def _max_input_tokens(
@@ -218,7 +218,7 @@ class _Options:
             yield self._option("majority", budget, min(wave, shape.widest or wave), shape)
 
     def _best_of_n(self) -> Iterator[Option]:
-        known = self._ability.success is not None
+        known = self._ability.questions is not None
         for budget in self._budgets("best_of_n", None, known=known):
             cap = min(budget, self._cap)
             options = [

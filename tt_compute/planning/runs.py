@@ -20,7 +20,8 @@ import msgspec
 
 from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.lengths import Lengths
-from tt_compute.planning.votes import Moments, hold_vote, vote_table
+from tt_compute.planning.questions import Moments
+from tt_compute.planning.votes import hold_vote
 
 __all__ = ["Load", "RunShape", "best_of_n_run", "majority_run", "single_run"]
 
@@ -79,11 +80,9 @@ def majority_run(
     ability: TaskAbility, lengths: Lengths | None, rule: str | None, budget: int, wave: int
 ) -> RunShape:
     """A vote in deficit waves; all unknown unless the ability is known in full."""
-    agreement, abstain = ability.wrong_agreement, ability.abstain_share
-    if ability.success is None or agreement is None or abstain is None:
+    if ability.questions is None or ability.abstain_share is None:
         return RunShape(quality=None, samples_mean=None)
-    table = vote_table(rule, budget, wave, agreement, abstain)
-    vote = hold_vote(table, ability.success.moments())
+    vote = hold_vote(ability.questions, ability.abstain_share, rule, budget, wave)
     waves = tuple(_Wave(reached=wave.reached, widths=wave.widths) for wave in vote.waves)
     return _shape(vote.accuracy, vote.samples_mean, waves, lengths)
 
@@ -97,9 +96,9 @@ def best_of_n_run(
     quality = pass@n = E[1 - (1 - p)^n]. When i samples were refused, i + ``wave`` have been drawn, so that
     E[samples] = wave + sum over i = 1 .. n - wave of E[(1 - p)^i].
     """
-    if ability.success is None:
+    if ability.questions is None:
         return RunShape(quality=None, samples_mean=None)
-    moment = ability.success.moments()
+    moment = ability.questions.moments()
     refused = math.fsum(moment(0, count) for count in range(1, budget - wave + 1))
     waves = tuple(
         _contest_wave(moment, begun, min(wave, budget - begun), last=begun + wave >= budget)

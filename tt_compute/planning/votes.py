@@ -1,19 +1,18 @@
 """What a vote of several samples is worth: accuracy, samples and waves, exactly, for any ability.
 
-Model of one question: a sample is right with probability p, which differs between questions; the rest,
-1 - p, is split the same way for every question:
+Model of one question: a sample is right with probability p; the rest, 1 - p, is split:
 
 * a share ``abstain`` holds no answer and does not vote;
-* of the others, a share ``agreement`` gives the one popular wrong answer;
+* of the others, a share ``agreement``, which like p differs between questions, gives the one popular wrong answer;
 * all others give a wrong answer of their own, that no other sample gives.
 
 The last point is what makes an exact count possible, and it is kind to the vote: where the rest of the
 wrong answers agree too (few choices), the real accuracy is lower.
 
 How a vote goes depends on p only through p^right x (1 - p)^rest: a walk over the states of the vote, made
-once per (rule, budget, wave, split), collects the coefficients of these products, and any ability then
-needs nothing but the moments E[p^right (1 - p)^rest] of its success rate. So the results are exact for the
-whole distribution of p; no grid of abilities is involved.
+once per (rule, budget, wave, split), collects the coefficients of these products, and a distribution of
+questions then needs nothing but the moments E[p^right (1 - p)^rest] at each agreement. So the results are
+exact for it.
 
 Deficit waves draw what drawing one by one would draw (``stopping.fewest_more``), so accuracy and samples do
 not depend on the wave; only the number of waves, and with it the latency, does.
@@ -22,21 +21,19 @@ not depend on the wave; only the number of waves, and with it the latency, does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
+from tt_compute.planning.questions import Moments, Questions
 from tt_compute.stopping import fewest_more, parse_stop_rule
 
-__all__ = ["MAX_VOTE_BUDGET", "Moments", "Vote", "VoteTable", "Wave", "hold_vote", "vote_table"]
+__all__ = ["MAX_VOTE_BUDGET", "Vote", "VoteTable", "Wave", "hold_vote", "vote_table"]
 
 MAX_VOTE_BUDGET = 64
 """Largest vote that is predicted; the walk's cost grows faster than the square of the budget."""
-
-Moments = Callable[[int, int], float]
-"""(right, rest) -> E[p^right (1 - p)^rest] over the questions."""
 
 
 class Term(NamedTuple):
@@ -75,18 +72,25 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
     waves: tuple[Wave, ...]
 
 
-def hold_vote(table: VoteTable, moments: Moments) -> Vote:
-    """Put an ability's moments into a table."""
-    by_number: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for number, width, terms in table.starts:
-        by_number[number].append((width, _sum(terms, moments)))
-    return Vote(
-        accuracy=_sum(table.won, moments),
-        samples_mean=sum(
+def hold_vote(
+    questions: Questions, abstain: float, rule: str | None, budget: int, wave: int
+) -> Vote:
+    """The vote's outcome over all questions; arguments as of ``vote_table``."""
+    accuracy = samples = 0.0
+    reached: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for agreement, moments in questions.by_agreement():
+        table = vote_table(rule, budget, wave, agreement, abstain)
+        accuracy += _sum(table.won, moments)
+        samples += sum(
             term.weight * (term.right + term.rest) * moments(term.right, term.rest)
             for term in table.ends
-        ),
-        waves=_by_chance(by_number.values()),
+        )
+        for number, width, terms in table.starts:
+            reached[number][width] += _sum(terms, moments)
+    return Vote(
+        accuracy=accuracy,
+        samples_mean=samples,
+        waves=_by_chance([sorted(widths.items()) for widths in reached.values()]),
     )
 
 

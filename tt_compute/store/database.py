@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
 from tt_compute.errors import StoreError
-from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.estimates import Estimates, Version
 from tt_compute.results import Result
 from tt_compute.sqlite import transaction
 from tt_compute.store.evidence import read_estimates
@@ -152,9 +153,13 @@ class Database:
                 hint="`ttc solve --json` prints a result's id; old results are deleted by age and size",
             )
 
-    def estimates(self, *, mock: bool) -> Estimates:
-        """What past runs taught: mock runs only, or real runs only."""
-        return self._run(lambda opened: read_estimates(opened.connection, mock=mock))
+    def estimates(
+        self, *, mock: bool, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> Estimates:
+        """What past runs taught: mock runs only, or real runs only; of what each deployment runs now."""
+        return self._run(
+            lambda opened: read_estimates(opened.connection, mock=mock, versions=versions)
+        )
 
     def runs(self, *, since: float, deployment: str | None, mock: bool) -> list[RunRecord]:
         """Past runs, oldest first."""

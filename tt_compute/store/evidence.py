@@ -1,101 +1,222 @@
-"""What the rows teach the planner. Mock runs and real ones are never mixed."""
+"""What the rows teach the planner. Mock runs and real ones are never mixed, nor versions of one deployment.
+
+Newer rows count more: each counts half of what the one does that is ``_HALF_LIFE`` rows of its kind younger.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
 
 from tt_compute.planning.estimates import (
-    AbilityEvidence,
     Estimates,
     LengthEvidence,
     SpeedEvidence,
+    Version,
 )
+from tt_compute.planning.observations import Observation
 
 __all__ = ["length_evidence", "read_estimates"]
 
 _RECENT_RUNS = 500
 """Only the newest runs count: models, machines and services change, and reading stays quick."""
-
+_HALF_LIFE = {"questions": 250, "samples": 1000, "runs": 100}
+_UNJUDGED = 0.1
+"""What a question counts of which only the votes are known: agreement is no proof."""
+_PERCENTILE = 0.95
+_CREDITS = """
+    SELECT receipts.number, samples.model, receipts.deployment, receipts.weights, receipts.task,
+           receipts.greedy, receipts.correct, receipts.votes, receipts.abstained, receipts.accepted,
+           receipts.refused, sum(samples.agrees), count(*)
+    FROM receipts JOIN samples ON samples.receipt = receipts.number
+    WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {which}
+                              ORDER BY number DESC LIMIT :runs)
+      AND samples.finished AND samples.model IS NOT NULL
+    GROUP BY receipts.number, samples.model ORDER BY receipts.number DESC
+"""
+_JUDGED = _CREDITS.format(which="(correct IS NOT NULL OR accepted + refused > 0)")
+_VOTED = _CREDITS.format(
+    which="correct IS NULL AND accepted + refused = 0 AND samples_finished > 1"
+)
 _LENGTHS = """
-    SELECT samples.model, receipts.task, samples.output_tokens, count(*)
+    SELECT samples.model, receipts.task, receipts.deployment, receipts.weights, samples.output_tokens
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.is_mock = :mock AND receipts.number > :after
       AND samples.finished AND samples.model IS NOT NULL
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ORDER BY receipts.number DESC
 """
 _SPEEDS = """
-    SELECT deployment, task, wave,
-           sum(decode_tokens) / sum(decode_s), sum(samples_finished + samples_cancelled)
+    SELECT deployment, task, wave, runtime, decode_tokens, decode_s,
+           samples_finished + samples_cancelled
     FROM receipts
     WHERE is_mock = :mock AND number > :after AND decode_s IS NOT NULL
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ORDER BY number DESC
 """
-_JUDGED = """
-    SELECT samples.model, receipts.task, receipts.correct, sum(samples.agrees), count(*)
-    FROM (SELECT * FROM receipts WHERE correct IS NOT NULL AND is_mock = :mock
-            AND (answered OR NOT correct)
-          ORDER BY number DESC LIMIT :runs) AS receipts
-    JOIN samples ON samples.receipt = receipts.number
-    WHERE samples.finished AND samples.model IS NOT NULL
-    GROUP BY receipts.number, samples.model
-"""
-_PERCENTILE = 0.95
+
+Key = tuple[str, str]
 
 
-def read_estimates(connection: sqlite3.Connection, *, mock: bool) -> Estimates:
-    """The evidence of the newest runs; of mock runs only, or of real runs only."""
+def read_estimates(
+    connection: sqlite3.Connection, *, mock: bool, versions: Mapping[str, Version]
+) -> Estimates:
+    """The evidence of the newest runs.
+
+    Args:
+        connection: Of the store.
+        mock: Of mock runs only, or of real runs only.
+        versions: What each deployment runs now.
+    """
     newest: int = connection.execute("SELECT coalesce(max(number), 0) FROM receipts").fetchone()[0]
     window = {"mock": mock, "after": newest - _RECENT_RUNS, "runs": _RECENT_RUNS}
+    taught = [
+        Credit(*row)
+        for query in (_JUDGED, _VOTED)
+        for row in connection.execute(query, {"mock": mock, "runs": _RECENT_RUNS})
+    ]
+    current = [one for one in taught if _same(versions, one.deployment, weights=one.weights)]
     return Estimates(
-        abilities=_abilities(connection, window),
-        lengths=_lengths(connection, window),
-        speeds=_speeds(connection, window),
+        observations=_observations(one for one in current if not one.greedy),
+        greedy=_observations(one for one in current if one.greedy),
+        lengths=_lengths(connection, window, versions),
+        speeds=_speeds(connection, window, versions),
     )
 
 
-def _abilities(
-    connection: sqlite3.Connection, window: dict[str, int]
-) -> dict[tuple[str, str], AbilityEvidence]:
-    """Of a run judged right, the samples with its answer were right and the others wrong.
+class Credit(NamedTuple):
+    """A run, as far as one model took part in it."""
 
-    Of a run judged wrong, nobody knows whether a sample that was outvoted had the right answer: all count
-    as wrong, which can only make the model look weaker than it is.
-    """
-    rights: dict[tuple[str, str], float] = defaultdict(float)
-    wrongs: dict[tuple[str, str], float] = defaultdict(float)
-    for model, task, correct, agreeing, count in connection.execute(_JUDGED, window):
-        share = agreeing / count if correct else 0.0
-        rights[model, task] += share
-        wrongs[model, task] += 1.0 - share
-    return {key: AbilityEvidence(correct=rights[key], wrong=wrongs[key]) for key in rights}
+    number: int
+    model: str
+    deployment: str
+    weights: str | None
+    task: str
+    greedy: int
+    correct: int | None
+    votes: str
+    abstained: int
+    accepted: int
+    refused: int
+    agreeing: int
+    """Finished samples of this model that gave the run's answer."""
+    finished: int
+    """Of this model."""
+
+    def observation(self, weight: float) -> Observation | None:
+        """What it teaches; None = nothing."""
+        votes = tuple(int(vote) for vote in self.votes.split(",") if vote)
+        if self.finished != sum(votes) + self.abstained and not self.accepted + self.refused:
+            return self._shared(weight)
+        if self.accepted + self.refused:
+            wrong = self.correct == 0
+            return Observation(
+                right=0 if wrong else self.accepted,
+                refused=self.refused + (self.accepted if wrong else 0),
+                abstained=self.abstained,
+                weight=weight,
+            )
+        if self.correct is None:
+            told = Observation(unsure=votes, abstained=self.abstained, weight=_UNJUDGED * weight)
+            return told if sum(votes) > 1 else None
+        right = votes[0] if self.correct and votes else 0
+        return Observation(
+            right=right,
+            wrong=votes[1:] if self.correct else votes[:1],
+            unsure=() if self.correct else votes[1:],
+            abstained=self.abstained,
+            weight=weight,
+        )
+
+    def _shared(self, weight: float) -> Observation | None:
+        """Of a run that other models, or samples that did not vote, took part in."""
+        if self.correct is None:
+            return None
+        rest = self.finished - self.agreeing
+        if self.correct:
+            return Observation(right=self.agreeing, refused=rest, weight=weight)
+        return Observation(wrong=(self.agreeing,) if self.agreeing else (), weight=weight)
+
+
+def _observations(found: Iterable[Credit]) -> dict[Key, tuple[Observation, ...]]:
+    taught: dict[Key, list[Observation]] = defaultdict(list)
+    ages: dict[Key, Iterator[int]] = defaultdict(count)
+    for one in found:
+        key = (one.model, one.task)
+        observation = one.observation(_weight(next(ages[key]), "questions"))
+        if observation is not None and observation.samples:
+            taught[key].append(observation)
+    return {key: tuple(found) for key, found in taught.items()}
 
 
 def _lengths(
-    connection: sqlite3.Connection, window: dict[str, int]
-) -> dict[tuple[str, str], LengthEvidence]:
-    histograms: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for model, task, tokens, count in connection.execute(_LENGTHS, window):
-        histograms[model, task].append((tokens, count))
-    return {key: length_evidence(histogram) for key, histogram in histograms.items()}
+    connection: sqlite3.Connection, window: dict[str, int], versions: Mapping[str, Version]
+) -> dict[Key, LengthEvidence]:
+    weighed: dict[Key, list[tuple[int, float]]] = defaultdict(list)
+    for model, task, deployment, weights, tokens in connection.execute(_LENGTHS, window):
+        if _same(versions, deployment, weights=weights):
+            samples = weighed[model, task]
+            samples.append((tokens, _weight(len(samples), "samples")))
+    return {key: length_evidence(sorted(samples)) for key, samples in weighed.items()}
 
 
-def length_evidence(histogram: list[tuple[int, int]]) -> LengthEvidence:
-    """Mean and nearest-rank percentile of (tokens, count) pairs in ascending order."""
-    n = sum(count for _, count in histogram)
-    seen = 0
-    for tokens, count in histogram:
-        seen += count
-        if seen >= _PERCENTILE * n:
-            mean = sum(tokens * count for tokens, count in histogram) / n
-            return LengthEvidence(n=n, mean=mean, p95=float(tokens))
-    raise AssertionError("a histogram without samples")
+def length_evidence(weighed: Sequence[tuple[int, float]]) -> LengthEvidence:
+    """Mean and nearest-rank percentile of (tokens, weight) pairs in ascending order."""
+    n = sum(weight for _, weight in weighed)
+    mean = sum(tokens * weight for tokens, weight in weighed) / n
+    return LengthEvidence(n=n, mean=mean, p95=_quantile(weighed, _PERCENTILE))
 
 
 def _speeds(
-    connection: sqlite3.Connection, window: dict[str, int]
-) -> dict[tuple[str, str], tuple[SpeedEvidence, ...]]:
-    speeds: dict[tuple[str, str], list[SpeedEvidence]] = defaultdict(list)
-    for deployment, task, wave, rate, n in connection.execute(_SPEEDS, window):
-        speeds[deployment, task].append(SpeedEvidence(wave=wave, tokens_per_s=rate, n=n))
+    connection: sqlite3.Connection, window: dict[str, int], versions: Mapping[str, Version]
+) -> dict[Key, tuple[SpeedEvidence, ...]]:
+    """The median of the runs' rates, so that one run on a busy machine moves nothing."""
+    runs: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
+    samples: dict[tuple[str, str, int], float] = defaultdict(float)
+    for deployment, task, wave, runtime, tokens, seconds, drawn in connection.execute(
+        _SPEEDS, window
+    ):
+        if _same(versions, deployment, runtime=runtime):
+            seen = runs[deployment, task, wave]
+            weight = _weight(len(seen), "runs")
+            seen.append((tokens / seconds, weight))
+            samples[deployment, task, wave] += weight * drawn
+    speeds: dict[Key, list[SpeedEvidence]] = defaultdict(list)
+    for (deployment, task, wave), rates in sorted(runs.items()):
+        speeds[deployment, task].append(
+            SpeedEvidence(
+                wave=wave,
+                tokens_per_s=_quantile(sorted(rates), 0.5),
+                n=samples[deployment, task, wave],
+            )
+        )
     return {key: tuple(found) for key, found in speeds.items()}
+
+
+def _quantile(weighed: Sequence[tuple[float, float]], level: float) -> float:
+    """Nearest-rank quantile of (value, weight) pairs in ascending order."""
+    wanted, seen = level * sum(weight for _, weight in weighed), 0.0
+    for value, weight in weighed:
+        seen += weight
+        if seen >= wanted * (1 - 1e-12):
+            return float(value)
+    raise AssertionError("nothing was weighed")
+
+
+def _weight(age: int, of: str) -> float:
+    """Of the row that ``age`` rows of its kind are younger than."""
+    return float(0.5 ** (age / _HALF_LIFE[of]))
+
+
+def _same(
+    versions: Mapping[str, Version],
+    deployment: str,
+    *,
+    weights: str | None = None,
+    runtime: str | None = None,
+) -> bool:
+    """Whether a run was of what the deployment is now, as far as both are known."""
+    now = versions.get(deployment, Version())
+    pairs = ((weights, now.weights), (runtime, now.runtime))
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)

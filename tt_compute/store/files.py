@@ -84,7 +84,10 @@ def inode(path: Path) -> int | None:
         return None
 
 
-def _refuse_newer(path: Path, version: int) -> None:
+def _refuse_other(path: Path, version: int) -> None:
+    if 0 < version < SCHEMA_VERSION:
+        # No release wrote such a file; it is set aside like one that makes no sense.
+        raise sqlite3.DatabaseError(f"schema {version}, from before the first release")
     if version > SCHEMA_VERSION:
         raise NewerFile(
             f"{path} was written by a newer release (schema {version}, this one knows "
@@ -121,7 +124,7 @@ def _connect(path: Path, *, warning: str | None, distrust: bool = False) -> Open
     )
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        _refuse_newer(path, version)
+        _refuse_other(path, version)
         # NORMAL: a crash of the process loses nothing committed, a power cut at most the last runs.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -44,6 +44,10 @@ def receipt_row(
             PREDICTED + name: getattr(receipt.predicted, name)
             for name in msgspec.structs.asdict(receipt.predicted)
         },
+        **msgspec.structs.asdict(result.tally),
+        "votes": ",".join(map(str, result.tally.votes)),
+        "weights": result.weights,
+        "runtime": result.runtime,
         "id": result.id,
         "created_at": created_at,
         "is_mock": mock,

@@ -23,7 +23,7 @@ __all__ = [
     "probe",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in ``user_version``. A file with a higher one belongs to a newer release."""
 
 PREDICTED = "predicted_"
@@ -41,6 +41,8 @@ RECEIPT_COLUMNS = {
     "stop_rule": "TEXT",
     "max_samples": "INTEGER NOT NULL",
     "wave": "INTEGER NOT NULL",  # widest wave that was really drawn
+    "weights": "TEXT",  # which weights answered
+    "runtime": "TEXT",  # which backend, version and options ran them
     "prompt_hash": "BLOB NOT NULL",
     "answered": "INTEGER NOT NULL",  # whether the run had an answer
     "confidence": "REAL",
@@ -50,6 +52,11 @@ RECEIPT_COLUMNS = {
     "samples_finished": "INTEGER NOT NULL",
     "samples_cancelled": "INTEGER NOT NULL",
     "samples_failed": "INTEGER NOT NULL",
+    "votes": "TEXT NOT NULL",  # samples of each answer, the given one first: "5,2,1"
+    "abstained": "INTEGER NOT NULL",
+    "accepted": "INTEGER NOT NULL",  # by the verifier
+    "refused": "INTEGER NOT NULL",
+    "greedy": "INTEGER NOT NULL",  # drawn at temperature 0
     "input_tokens": "INTEGER NOT NULL",
     "cached_tokens": "INTEGER NOT NULL",
     "output_tokens": "INTEGER NOT NULL",

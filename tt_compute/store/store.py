@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import anyio.to_thread
 
 from tt_compute.errors import StoreError
-from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.estimates import Estimates, Version
 from tt_compute.results import Result
 from tt_compute.store.database import Database, StoreInfo
 from tt_compute.store.limits import Limits
@@ -108,16 +109,21 @@ class Store:
         work = partial(self._usable().feedback, result_id, correct=correct)
         await anyio.to_thread.run_sync(work)
 
-    async def estimates(self, *, mock: bool = False) -> Estimates:
+    async def estimates(
+        self, *, mock: bool = False, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> Estimates:
         """What past runs taught; nothing when there is no store or it cannot be read now.
 
         Args:
             mock: Of mock runs only, instead of real runs only.
+            versions: What each deployment runs now; runs of another version of it are left out.
         """
         if self._database is None:
             return Estimates()
         try:
-            return await anyio.to_thread.run_sync(partial(self._database.estimates, mock=mock))
+            return await anyio.to_thread.run_sync(
+                partial(self._database.estimates, mock=mock, versions=versions)
+            )
         except StoreError as exc:
             _log.warning("planning without past runs: %s", exc.message)
             return Estimates()
