@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tt_compute.types import Failed as Failed
     from tt_compute.types import GenerateRequest as GenerateRequest
     from tt_compute.types import Message as Message
+    from tt_compute.types import Reliability as Reliability
     from tt_compute.types import Sample as Sample
     from tt_compute.types import SamplingParams as SamplingParams
 
@@ -56,6 +57,7 @@ _HOMES = {
     "Plan": "planning.types",
     "Progress": "results",
     "Receipt": "results",
+    "Reliability": "types",
     "Result": "results",
     "Revision": "results",
     "Sample": "types",
@@ -81,6 +83,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Receipt",
+    "Reliability",
     "Result",
     "Revision",
     "Sample",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -26,9 +25,10 @@ from tt_compute.results import (
 )
 from tt_compute.strategies.base import Ended, Outcome, Run, Strategy
 from tt_compute.strategies.collecting import finished
-from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest
+from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest, Reliability
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Verifier
+from tt_compute.verify.verifiers import reliability_of
 
 __all__ = ["Execution", "Job", "StreamEvent"]
 
@@ -309,17 +309,24 @@ class _Watch:
 def _tally(job: Job, outcome: Outcome) -> Tally:
     whole = [one for one in outcome.ended if finished(one)]
     answered = [one for one in whole if one.answer is not None]
-    scores = [one.score for one in answered if one.score is not None]
-    accepts_at = math.inf if job.verifier is None else job.verifier.accepts_at
-    accepted = sum(score >= accepts_at for score in scores)
+    accepted, refused = _verdicts(job.verifier, answered)
     votes = tuple(count for _, count in outcome.votes)
     return Tally(
         votes=votes or ((1,) if len(answered) == 1 else ()),
         abstained=len(whole) - len(answered),
         accepted=accepted,
-        refused=len(scores) - accepted,
+        refused=refused,
         greedy=job.chosen.sampling.temperature == 0,
     )
+
+
+def _verdicts(verifier: Verifier | None, answered: Sequence[Ended]) -> tuple[int, int]:
+    """Samples that were accepted and refused; none of either by a verifier that may err."""
+    if verifier is None or reliability_of(verifier) != Reliability():
+        return 0, 0
+    scores = [one.score for one in answered if one.score is not None]
+    accepted = sum(score >= verifier.accepts_at for score in scores)
+    return accepted, len(scores) - accepted
 
 
 def _record(ended: Ended, deployment: str) -> SampleRecord:

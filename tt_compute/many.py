@@ -114,6 +114,8 @@ class _Many:
     async def _next(self) -> tuple[int, Item] | None:
         """The next item and its place; None at the end."""
         async with self._pulling:
+            if self._failed is not None:
+                return None
             try:
                 item = await anext(self._source)
             except StopAsyncIteration:

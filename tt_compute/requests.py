@@ -31,7 +31,7 @@ from tt_compute.types import (
 )
 from tt_compute.verify.base import Verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
-from tt_compute.verify.verifiers import get_verifier
+from tt_compute.verify.verifiers import get_verifier, reliability_of
 
 __all__ = ["Prepared", "Requests"]
 
@@ -81,6 +81,7 @@ class Requests:
             strategy=_strategy(options),
             stop_rule=options.get("stop"),
             has_verifier=judge is not None,
+            reliability=reliability_of(judge),
             logprobs=sampling.logprobs,
             json_schema=response_format is not None,
         )

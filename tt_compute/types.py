@@ -78,6 +78,7 @@ __all__ = [
     "Probe",
     "RateLimit",
     "RateLimitError",
+    "Reliability",
     "RequestRefused",
     "Role",
     "Sample",
@@ -348,6 +349,27 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """The line that would mend it; empty when none would."""
     version: str | None = None
     """Version of the library that was found."""
+
+
+class Reliability(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a verifier can be trusted; the default accepts what is right and nothing else.
+
+    Raises:
+        InvalidRequestError: A rate is no probability, or right samples are accepted no more often than wrong.
+    """
+
+    true_positive_rate: float = 1.0
+    """P(accepted | the sample is right)."""
+    false_positive_rate: float = 0.0
+    """P(accepted | the sample is wrong)."""
+
+    def __post_init__(self) -> None:
+        """Refuse a verifier that tells nothing, or the contrary."""
+        if not 0 <= self.false_positive_rate < self.true_positive_rate <= 1:
+            raise InvalidRequestError(
+                "a verifier's rates must be 0 <= false_positive_rate < true_positive_rate <= 1, "
+                f"got {self.false_positive_rate} and {self.true_positive_rate}"
+            )
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

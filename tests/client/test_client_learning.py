@@ -15,7 +15,8 @@ from tt_compute.config import Config
 from tt_compute.errors import StoreError
 from tt_compute.planning.types import Plan
 from tt_compute.registry import GROUP
-from tt_compute.setup import STORE_FILE
+from tt_compute.setup import RUNS_BETWEEN_ESTIMATES, STORE_FILE
+from tt_compute.types import Reliability
 
 Connect = Callable[..., Client]
 
@@ -174,3 +175,32 @@ def test_the_settings_of_the_environment_are_the_clients_own(
 def client_deployments(folder: Path, environ: dict[str, str]) -> object:
     with Client(str(folder / "ttc.yaml"), environ=environ) as client:
         return client.config.deployments
+
+
+class AcceptsAll:
+    """A verifier of the user's own."""
+
+    def __init__(self, reliability: Reliability) -> None:
+        self.reliability = reliability
+
+    def __call__(self, _prompt: str, _text: str) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("real")
+def test_only_an_exact_verifier_teaches(connect: Connect) -> None:
+    """Verdicts move the ability of varied samples; those of a verifier that may err do not."""
+    client = connect(deployment=REAL)
+
+    def plan() -> Plan:
+        return client.plan("6 * 7 = ?", strategy="single", temperature=0.8)
+
+    def run(verifier: AcceptsAll) -> None:
+        for _ in range(RUNS_BETWEEN_ESTIMATES):
+            client.solve("6 * 7 = ?", verifier=verifier)
+
+    before = quality(plan())
+    run(AcceptsAll(Reliability(false_positive_rate=0.5)))
+    assert quality(plan()) == before
+    run(AcceptsAll(Reliability()))
+    assert quality(plan()) > before

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tt_compute.errors import InvalidRequestError
 from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.economics import HourlyPrice, Power, TokenPrice, power_of, price_of
 from tt_compute.planning.figures import Figures, Meter
@@ -28,7 +29,7 @@ from tt_compute.profiles.schema import (
 )
 from tt_compute.profiles.schema import Power as PowerProfile
 from tt_compute.stopping import NO_VOTE, decided, fewest_more, parse_stop_rule
-from tt_compute.types import Capabilities
+from tt_compute.types import Capabilities, Reliability
 
 LENGTHS = Lengths(mean=100, p95=200)
 BETA = parse_stop_rule("beta")
@@ -158,6 +159,35 @@ def test_contests_take_what_a_simulation_takes(
     assert steps(shape.mean) == pytest.approx(
         statistics.fmean(duration for _, duration in runs), rel=0.04
     )
+
+
+@pytest.mark.parametrize(("budget", "wave"), [(1, 1), (4, 2), (8, 8), (16, 1)])
+@pytest.mark.parametrize("rates", [(1.0, 0.0), (0.9, 0.1), (0.7, 0.3)])
+def test_a_verifier_that_errs_is_worth_what_a_simulation_says(
+    budget: int, wave: int, rates: tuple[float, float]
+) -> None:
+    """Quality within a point, samples within 2 %, over questions of every difficulty."""
+    rng = random.Random(budget)
+    right = drawn = 0
+    runs = 20_000
+    for _ in range(runs):
+        p = rng.betavariate(0.35 * 1.2, 0.65 * 1.2)
+        verdicts = [
+            (good := rng.random() < p, rng.random() < rates[not good]) for _ in range(budget)
+        ]
+        accepted = next((place for place, (_, ok) in enumerate(verdicts) if ok), None)
+        right += verdicts[accepted or 0][0]
+        drawn += budget if accepted is None else min(budget, accepted + wave)
+    reliability = Reliability(true_positive_rate=rates[0], false_positive_rate=rates[1])
+    shape = best_of_n_run(able(0.35, 1.2), LENGTHS, budget, wave, reliability)
+    assert shape.quality == pytest.approx(right / runs, abs=0.01)
+    assert shape.samples_mean == pytest.approx(drawn / runs, rel=0.02)
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.2, 0.4), (1.1, 0.0), (0.5, -0.1)])
+def test_a_verifier_that_tells_nothing_is_refused(rates: tuple[float, float]) -> None:
+    with pytest.raises(InvalidRequestError, match="true_positive_rate"):
+        Reliability(true_positive_rate=rates[0], false_positive_rate=rates[1])
 
 
 def test_one_sample_takes_one_length() -> None:

@@ -26,7 +26,7 @@ from tt_compute.planning.performance import Prefill
 from tt_compute.planning.runs import RunShape, best_of_n_run, majority_run, single_run
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
-from tt_compute.types import Capabilities, SamplingParams
+from tt_compute.types import Capabilities, Reliability, SamplingParams
 
 __all__ = [
     "STRATEGIES",
@@ -65,6 +65,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
     """A lone sample is drawn at temperature 0."""
+    reliability: Reliability = Reliability()
+    """Of the verifier, if there is one."""
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +230,8 @@ class _Options:
             yield from _undominated(options)
 
     def _contest(self, budget: int, wave: int) -> RunShape:
-        return best_of_n_run(self._ability, self._lengths, budget, wave)
+        reliability = self._wanted.reliability
+        return best_of_n_run(self._ability, self._lengths, budget, wave, reliability)
 
     def _budgets(self, strategy: str, limit: int | None, *, known: bool) -> list[int]:
         most = self._wanted.max_samples if limit is None else min(self._wanted.max_samples, limit)

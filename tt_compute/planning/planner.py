@@ -269,6 +269,7 @@ def _kind(request: PlanRequest, objective: Objective) -> _Kind:
         stop_rule=parse_stop_rule(request.stop_rule or _DEFAULT_STOP_RULE).name,
         max_tokens=request.sampling.max_tokens,
         greedy=not request.sampling.temperature,
+        reliability=request.reliability,
     )
     needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
     return _Kind(wanted=wanted, needs=needs, locality=objective.locality)

@@ -70,11 +70,15 @@ class Questions(msgspec.Struct, frozen=True):
         """P(at least one of n samples is right) = E[1 - (1 - p)^n]."""
         return 1 - self.moments()(0, n)
 
+    def rates(self) -> list[tuple[float, float]]:
+        """(success rate, share of the questions) of each rate that occurs."""
+        width = len(RATES)
+        shares = (math.fsum(self.weights[place::width]) for place in range(width))
+        return [(rate, share) for rate, share in zip(RATES, shares, strict=True) if share]
+
     def moments(self) -> Moments:
         """Of all questions."""
-        width = len(RATES)
-        columns = [self.weights[place::width] for place in range(width)]
-        return _moments(tuple(math.fsum(column) for column in columns))
+        return _moments(self.rates())
 
     def by_agreement(self) -> Iterator[tuple[float, Moments]]:
         """Each agreement that occurs, with the moments of its questions; all of them add up to ``moments``."""
@@ -82,7 +86,10 @@ class Questions(msgspec.Struct, frozen=True):
         for place, agreement in enumerate(AGREEMENTS):
             row = self.weights[place * width : (place + 1) * width]
             if any(row):
-                yield agreement, _moments(row)
+                yield (
+                    agreement,
+                    _moments([pair for pair in zip(RATES, row, strict=True) if pair[1]]),
+                )
 
     def with_success_rate(self, mean: float) -> Questions:
         """The nearest distribution (least relative entropy) with another success rate.
@@ -111,14 +118,14 @@ def _normalised(weights: Sequence[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def _moments(weights: Sequence[float]) -> Moments:
-    known = [(weight, rate) for weight, rate in zip(weights, RATES, strict=True) if weight]
+def _moments(known: Sequence[tuple[float, float]]) -> Moments:
+    """Of (rate, weight) pairs."""
     found: dict[tuple[int, int], float] = {}
 
     def moment(right: int, rest: int) -> float:
         value = found.get((right, rest))
         if value is None:
-            value = sum(weight * rate**right * (1 - rate) ** rest for weight, rate in known)
+            value = sum(weight * rate**right * (1 - rate) ** rest for rate, weight in known)
             found[right, rest] = value
         return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tt_compute.profiles.schema import TaskKind
-from tt_compute.types import Capabilities, SamplingParams
+from tt_compute.types import Capabilities, Reliability, SamplingParams
 
 __all__ = ["PlanRequest"]
 
@@ -29,7 +29,9 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_rule: str | None = None
     """Only votes, under this rule."""
     has_verifier: bool = False
-    """Whether samples can be judged, exactly: what is accepted is right."""
+    """Whether samples can be judged."""
+    reliability: Reliability = Reliability()
+    """Of the verifier."""
     logprobs: int = 0
     """Per token."""
     exact_seed: bool = False

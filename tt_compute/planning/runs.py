@@ -1,7 +1,7 @@
 """What a run of a strategy takes, before any deployment is looked at: samples, waves, decode steps.
 
 A run is a row of waves. The last one of a vote takes as long as its longest sample, that of best-of-n as
-long as the first sample that is right. The others take one sample's mean length, because a strategy draws
+long as the first sample that is accepted. The others take one sample's mean length, because a strategy draws
 what it sees it needs while the rest of a wave still runs. ``Load`` counts the decode steps by how wide the
 wave is that takes them, so that a deployment's step times turn it into seconds; that steps become shorter
 as the samples of a wave end is left out.
@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +23,7 @@ from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import Moments
 from tt_compute.planning.votes import hold_vote
+from tt_compute.types import Reliability
 
 __all__ = ["Load", "RunShape", "best_of_n_run", "majority_run", "single_run"]
 
@@ -32,6 +34,7 @@ _SPREAD = 20
 _RARE = 1e-4
 """Numbers of waves that fewer runs come to are left out."""
 _HALVINGS = 20
+_EXACT = Reliability()
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +68,8 @@ class _Wave(msgspec.Struct, frozen=True, kw_only=True):
     """Probability that the run comes to it."""
     widths: tuple[tuple[int, float], ...]
     """(samples in it, probability that it is reached and this wide)."""
-    right: tuple[float, ...] | None = None
-    """Of best-of-n: weight of its ends with 0, 1, 2 ... right samples. None = a vote, all are waited for."""
+    accepted: tuple[float, ...] | None = None
+    """Of best-of-n: weight of its ends with 0, 1, 2 ... accepted samples. None = a vote, all are waited for."""
 
 
 def single_run(ability: TaskAbility, lengths: Lengths | None) -> RunShape:
@@ -89,33 +92,79 @@ def majority_run(
 
 @lru_cache(maxsize=4096)
 def best_of_n_run(
-    ability: TaskAbility, lengths: Lengths | None, budget: int, wave: int
+    ability: TaskAbility,
+    lengths: Lengths | None,
+    budget: int,
+    wave: int,
+    reliability: Reliability = _EXACT,
 ) -> RunShape:
-    """Draw until an exact verifier accepts, ``wave`` at once.
+    """Draw until a verifier accepts, ``wave`` at once.
 
-    quality = pass@n = E[1 - (1 - p)^n]. When i samples were refused, i + ``wave`` have been drawn, so that
-    E[samples] = wave + sum over i = 1 .. n - wave of E[(1 - p)^i].
+    A verifier that accepts right samples at the rate t and wrong ones at the rate f accepts any with
+    probability a = p t + (1 - p) f. When i samples were refused, i + ``wave`` have been drawn, so that
+
+        E[samples] = wave + sum over i = 1 .. n - wave of E[(1 - a)^i];
+
+    an accepted sample is right with probability p t / a, and when all were refused the first of them stands,
+    right with probability p (1 - t) / (1 - a):
+
+        quality = E[(1 - (1 - a)^n) p t / a + (1 - a)^n p (1 - t) / (1 - a)].
+
+    With t = 1 and f = 0 that is pass@n.
     """
     if ability.questions is None:
         return RunShape(quality=None, samples_mean=None)
-    moment = ability.questions.moments()
+    kinds = [_Judged.of(rate, share, reliability) for rate, share in ability.questions.rates()]
+
+    def moment(accepted: int, refused: int) -> float:
+        return sum(
+            kind.share * kind.accepted**accepted * (1 - kind.accepted) ** refused for kind in kinds
+        )
+
     refused = math.fsum(moment(0, count) for count in range(1, budget - wave + 1))
     waves = tuple(
         _contest_wave(moment, begun, min(wave, budget - begun), last=begun + wave >= budget)
         for begun in range(0, budget, wave)
     )
-    return _shape(1 - moment(0, budget), wave + refused, waves, lengths)
+    quality = math.fsum(kind.share * kind.quality(budget) for kind in kinds)
+    return _shape(quality, wave + refused, waves, lengths)
+
+
+class _Judged(NamedTuple):
+    """Questions of one success rate before a verifier."""
+
+    share: float
+    accepted: float
+    """P(one sample is accepted)."""
+    right_if_accepted: float
+    right_if_refused: float
+
+    @classmethod
+    def of(cls, rate: float, share: float, reliability: Reliability) -> _Judged:
+        right = rate * reliability.true_positive_rate
+        accepted = right + (1 - rate) * reliability.false_positive_rate
+        missed = rate - right
+        return cls(
+            share,
+            accepted,
+            right / accepted if accepted else 0.0,
+            missed / (1 - accepted) if accepted < 1 else 0.0,
+        )
+
+    def quality(self, budget: int) -> float:
+        refused = (1 - self.accepted) ** budget
+        return (1 - refused) * self.right_if_accepted + refused * self.right_if_refused
 
 
 def _contest_wave(moment: Moments, begun: int, width: int, *, last: bool) -> _Wave:
     """The wave that starts after ``begun`` samples were refused."""
-    right = [
+    accepted = [
         math.comb(width, count) * moment(count, begun + width - count) for count in range(width + 1)
     ]
     if not last:
-        right[0] = 0.0
+        accepted[0] = 0.0
     reached = moment(0, begun)
-    return _Wave(reached=reached, widths=((width, reached),), right=tuple(right))
+    return _Wave(reached=reached, widths=((width, reached),), accepted=tuple(accepted))
 
 
 def _shape(
@@ -205,12 +254,12 @@ def _load_of(count: int, within: float, waves: Sequence[_Wave], lengths: Lengths
 
 def _mean_end(wave: _Wave, width: int, lengths: Lengths) -> float:
     """Expected tokens until a wave ends the run that ends in it."""
-    if wave.right is None:
+    if wave.accepted is None:
         return lengths.mean_of_longest(width)
-    ends = math.fsum(wave.right)
+    ends = math.fsum(wave.accepted)
     if ends == 0:
         return lengths.mean_of_longest(width)
-    nobody, *some = wave.right
+    nobody, *some = wave.accepted
     total = nobody * lengths.mean_of_longest(width)
     for count, weight in enumerate(some, start=1):
         total += weight * lengths.mean_of_shortest(count)
@@ -219,13 +268,13 @@ def _mean_end(wave: _Wave, width: int, lengths: Lengths) -> float:
 
 def _end_at(level: float, wave: _Wave, width: int, lengths: Lengths) -> float:
     """Tokens within which a share ``level`` of the runs that end in this wave have ended."""
-    if wave.right is None:
+    if wave.accepted is None:
         return lengths.quantile_of_longest(width, level)
-    nobody, *some = wave.right
-    ends = math.fsum(wave.right)
+    nobody, *some = wave.accepted
+    ends = math.fsum(wave.accepted)
     if ends == 0 or level >= (ends - nobody) / ends:
         return lengths.quantile_of_longest(width, level)
-    # Of k right samples none has ended by the length's level x with probability (1 - x)^k.
+    # Of k accepted samples none has ended by the length's level x with probability (1 - x)^k.
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from tt_compute.profiles.schema import TaskKind
-from tt_compute.types import Message
+from tt_compute.types import Message, Reliability
 
-__all__ = ["Answer", "Judgement", "Task", "Verifier", "VerifierCallable"]
+__all__ = ["Answer", "Fallible", "Judgement", "Task", "Verifier", "VerifierCallable"]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +68,14 @@ class Verifier(Protocol):
     async def judge(
         self, messages: Sequence[Message], text: str, answer: Answer | None
     ) -> Judgement: ...
+
+
+@runtime_checkable
+class Fallible(Protocol):
+    """Optional ability of a verifier: to say how far it can be trusted. One that does not counts as exact."""
+
+    @property
+    def reliability(self) -> Reliability: ...
 
 
 VerifierCallable = Callable[[str, str], float | bool | Awaitable[float | bool]]

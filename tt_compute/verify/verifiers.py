@@ -15,11 +15,11 @@ from typing import Any, TypeGuard, cast
 import anyio.to_thread
 
 from tt_compute.errors import InvalidRequestError, UnknownNameError, VerifierError
-from tt_compute.types import Message
+from tt_compute.types import Message, Reliability
 from tt_compute.verify.answer_task import AnswerTask
-from tt_compute.verify.base import Answer, Judgement, Verifier, VerifierCallable
+from tt_compute.verify.base import Answer, Fallible, Judgement, Verifier, VerifierCallable
 
-__all__ = ["CallableVerifier", "ExactVerifier", "get_verifier"]
+__all__ = ["CallableVerifier", "ExactVerifier", "get_verifier", "reliability_of"]
 
 _REFERENCE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
 _SYNTAX = "use exact=ANSWER, or module:function for a function (prompt, text) -> score"
@@ -61,7 +61,7 @@ class CallableVerifier:
 
     Args:
         function: Gets the last user message and the sample's text; returns a finite score, or a verdict
-            that counts as 1.0 or 0.0.
+            that counts as 1.0 or 0.0. Its attribute ``reliability`` tells how far it can be trusted.
         name: Shown in receipts and errors; None = the function's own.
     """
 
@@ -69,6 +69,7 @@ class CallableVerifier:
 
     def __init__(self, function: VerifierCallable, name: str | None = None) -> None:
         self._function = function
+        self.reliability = reliability_of(function)
         own = getattr(function, "__qualname__", None) or type(function).__qualname__
         self.name = name or str(own)
 
@@ -111,6 +112,11 @@ class CallableVerifier:
         if not math.isfinite(score):
             raise VerifierError(f"the verifier {self.name!r} returned {score}, not a finite score")
         return score
+
+
+def reliability_of(judge: object) -> Reliability:
+    """How far a verifier can be trusted; one that does not say counts as exact."""
+    return judge.reliability if isinstance(judge, Fallible) else Reliability()
 
 
 def get_verifier(
