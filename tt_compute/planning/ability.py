@@ -126,7 +126,7 @@ def _quality(stated: Ability, observations: tuple[Observation, ...]) -> TaskAbil
 
 def _tells(one: Observation) -> bool:
     """Whether something is known to be right or wrong: agreement alone starts no estimate."""
-    return bool(one.right or one.wrong or one.refused)
+    return bool(one.samples and not one.unsure) or bool(one.wrong)
 
 
 def _greedy_rate(
@@ -134,7 +134,7 @@ def _greedy_rate(
 ) -> float | None:
     """A conjugate update of the rate; None where that of varied samples stands for it."""
     rate = stated.greedy_success_rate.value
-    judged = [one for one in observations if _tells(one) or one.abstained]
+    judged = [one for one in observations if _tells(one)]
     if rate is None and (mean is None or not judged):
         return None
     rights = sum(one.weight for one in judged if one.right)

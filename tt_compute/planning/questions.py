@@ -18,7 +18,7 @@ import msgspec
 
 __all__ = ["AGREEMENTS", "KINDS", "RATES", "Moments", "Questions"]
 
-_LOWER_RATES = (0.0, 0.005, 0.015, 0.03, 0.05, 0.08, 0.12, 0.17, 0.23, 0.3, 0.37, 0.44)
+_LOWER_RATES = (0.0, 0.005, 0.015, 0.03, 0.05, 0.075, 0.1, 0.135, 0.175, 0.23, 0.3, 0.37, 0.44)
 RATES = (*_LOWER_RATES, 0.5, *(1 - rate for rate in reversed(_LOWER_RATES)))
 """Closer at the ends, where votes and repeated tries are most sensitive to them."""
 AGREEMENTS = (0.05, 0.2, 0.4, 0.6, 0.8, 0.98)
