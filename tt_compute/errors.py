@@ -6,6 +6,7 @@ TTComputeError                     exit code of the CLI
 │   ├── UnknownNameError               a deployment, strategy, verifier ... that does not exist
 │   ├── InvalidRequestError            a prompt or option no backend could serve
 │   │   └── ContextLengthError         prompt + max_tokens exceed the model's context
+│   ├── PlanError                      a saved plan that cannot be read, or no longer holds
 │   ├── UnsupportedError               this deployment lacks what the request needs
 │   └── GenerationClosed               used after its ``async with`` scope
 ├── InfeasibleError                3   no plan meets the objective (only with ``strict``)
@@ -58,6 +59,7 @@ __all__ = [
     "OutOfMemory",
     "Overloaded",
     "PaymentRequired",
+    "PlanError",
     "RateLimitError",
     "RequestRefused",
     "ScriptExhausted",
@@ -151,6 +153,10 @@ class InvalidRequestError(UsageError):
 
 class ContextLengthError(InvalidRequestError):
     """Prompt and ``max_tokens`` together exceed the model's context."""
+
+
+class PlanError(UsageError):
+    """A plan that was made before and cannot be run as it stands: damaged, impossible, or out of date."""
 
 
 class UnsupportedError(UsageError):

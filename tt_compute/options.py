@@ -10,7 +10,7 @@ from typing import TypedDict, cast
 import msgspec
 
 from tt_compute.errors import InvalidRequestError
-from tt_compute.planning.types import Objective
+from tt_compute.planning.types import Objective, Plan
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import JsonSchemaFormat, SamplingParams
 from tt_compute.verify.base import Verifier, VerifierCallable
@@ -24,6 +24,9 @@ class SolveOptions(TypedDict, total=False):
     What is left out, or None, the planner decides.
     """
 
+    plan: Plan | None
+    """A plan made before, to be run as it stands. Beside it only ``system``, ``verifier``, ``response_format``
+    and a ``seed`` can be given."""
     objective: Objective | None
     """Default: the configuration's."""
     system: str | None
@@ -54,6 +57,7 @@ class SolveOptions(TypedDict, total=False):
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
     {
+        "plan": Plan,
         "objective": Objective,
         "system": str,
         "task": str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,9 +14,12 @@ from tt_compute.execution import Execution, Job
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
+from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan
+from tt_compute.planning.types import Candidate, Objective, Plan, Premise
+from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
+from tt_compute.replay import Replay, check_beside, replay
 from tt_compute.results import Result
 from tt_compute.sampling import check_sampling
 from tt_compute.setup import Setup
@@ -49,6 +53,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     response_format: JsonSchemaFormat | None
     seed: int
     plan: Plan
+    unfit: frozenset[str] = frozenset()
+    """The plan's deployments that can stand in for no other."""
 
 
 class Requests:
@@ -56,47 +62,58 @@ class Requests:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._premises: dict[tuple[str, TaskKind], Premise] = {}
 
     async def prepare(self, prompt: Prompt, options: SolveOptions) -> Prepared:
-        """Check a request and plan it.
+        """Check a request and plan it, or hold the plan that it brings against the deployments of now.
 
         Raises:
             UsageError: The prompt or an option is not usable.
         """
         started = self._setup.clock.now()
         options = checked(options)
+        made = options.get("plan")
+        if made is not None:
+            check_beside(made, options)
         messages = to_messages(prompt, system=options.get("system"))
-        response_format = options.get("response_format")
-        kind = options.get("task") or ("json" if response_format else detect_task(messages))
-        task = get_task(kind, messages, response_format, math_process=self._setup.math)
+        kind = _task(options, messages)
+        task = get_task(
+            kind, messages, options.get("response_format"), math_process=self._setup.math
+        )
         verifier = options.get("verifier")
         judge = None if verifier is None else get_verifier(verifier, task)
-        sampling = _sampling(options)
-        planner = await self._setup.planner(options.get("deployment"))
-        request = PlanRequest(
-            task=kind,
-            input_tokens=estimate_tokens(messages),
-            sampling=sampling,
-            deployment=options.get("deployment"),
-            strategy=_strategy(options),
-            stop_rule=options.get("stop"),
-            has_verifier=judge is not None,
-            reliability=reliability_of(judge),
-            logprobs=sampling.logprobs,
-            json_schema=response_format is not None,
-        )
-        objective = self._objective(options)
-        before_us = (self._setup.clock.now() - started) * 1e6
-        plan = planner.plan(request, objective, strict=bool(options.get("strict")))
+        request = _request(options, kind, messages, judge)
+        if made is None:
+            plan = await self._decide(request, options)
+            spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
+            decided = Replay(plan=msgspec.structs.replace(plan, setup_us=spent_us))
+        else:
+            decided = await replay(self._setup, made, request)
         return Prepared(
             started=started,
             messages=messages,
             task=task,
             verifier=judge,
-            response_format=response_format,
-            seed=_seed(sampling),
-            plan=msgspec.structs.replace(plan, setup_us=plan.setup_us + before_us),
+            response_format=options.get("response_format"),
+            seed=_seed(request.sampling),
+            plan=decided.plan,
+            unfit=decided.unfit,
         )
+
+    async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
+        planner = await self._setup.planner(request.deployment)
+        plan = planner.plan(request, self._objective(options), strict=bool(options.get("strict")))
+        weighed = dict.fromkeys(one.deployment for one in plan.candidates)
+        premises = tuple(self._premise(name, plan.task) for name in weighed)
+        return msgspec.structs.replace(plan, premises=premises)
+
+    def _premise(self, deployment: str, task: TaskKind) -> Premise:
+        known = self._premises.get((deployment, task))
+        if known is None:
+            spec = self._setup.spec(deployment)
+            known = premise_of(spec, self._setup.version(spec), task)
+            self._premises[deployment, task] = known
+        return known
 
     def _objective(self, options: SolveOptions) -> Objective:
         """The caller's, or the configuration's; prompts that must stay local stay local in either."""
@@ -142,18 +159,20 @@ class Requests:
             started=prepared.started,
             confidence=partial(_confidence, ability),
             today=datetime.now(UTC).date(),
-            alternates=self._alternates(plan, spec),
+            alternates=self._alternates(prepared, spec),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
 
-    def _alternates(self, plan: Plan, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
+    def _alternates(self, prepared: Prepared, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
         """The plan's other deployments, as it ranks them; a mock stands in for nothing real."""
+        plan = prepared.plan
         names = dict.fromkeys(one.deployment for one in plan.candidates if one.feasible)
         names |= dict.fromkeys(one.deployment for one in plan.candidates)
-        others = (self._setup.spec(name) for name in names if name != spec.id)
+        names = {name: None for name in names if name != spec.id and name not in prepared.unfit}
+        others = map(self._setup.spec, names)
         return tuple(other for other in others if _is_mock(other) == _is_mock(spec))
 
     async def _ignored(self, sampling: SamplingParams, spec: DeploymentSpec) -> tuple[str, ...]:
@@ -194,6 +213,33 @@ class Requests:
         return sampling
 
 
+def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
+    plan = options.get("plan")
+    if plan is not None:
+        return plan.task
+    return options.get("task") or (
+        "json" if options.get("response_format") else detect_task(messages)
+    )
+
+
+def _request(
+    options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
+) -> PlanRequest:
+    sampling = _sampling(options)
+    return PlanRequest(
+        task=kind,
+        input_tokens=estimate_tokens(messages),
+        sampling=sampling,
+        deployment=options.get("deployment"),
+        strategy=_strategy(options),
+        stop_rule=options.get("stop"),
+        has_verifier=judge is not None,
+        reliability=reliability_of(judge),
+        logprobs=sampling.logprobs,
+        json_schema=options.get("response_format") is not None,
+    )
+
+
 def _strategy(options: SolveOptions) -> str | None:
     """The strategy that is pinned; a verifier pins the one that asks it, lest an answer go unjudged.
 
@@ -218,12 +264,14 @@ def _strategy(options: SolveOptions) -> str | None:
 
 
 def _sampling(options: SolveOptions) -> SamplingParams:
-    """``sampling`` with its short forms put in.
+    """``sampling``, or that of a plan made before, with its short forms put in.
 
     Raises:
         InvalidRequestError: A value is given in both ways, or out of range.
     """
-    sampling = options.get("sampling") or SamplingParams()
+    plan, sampling = options.get("plan"), options.get("sampling") or SamplingParams()
+    if plan is not None and plan.chosen is not None:
+        sampling = plan.chosen.sampling
     short = {
         name: value
         for name in ("seed", "temperature", "max_tokens")
@@ -264,5 +312,8 @@ def _is_mock(spec: DeploymentSpec) -> bool:
 def _plan_warnings(plan: Plan) -> tuple[str, ...]:
     chosen = plan.chosen
     if chosen is None or chosen.feasible:
-        return ()
-    return (f"no plan meets the objective; ran the nearest one. {plan.advice}",)
+        return plan.warnings
+    return (
+        *plan.warnings,
+        f"no plan meets the objective; ran the nearest one. {plan.advice}",
+    )

@@ -200,7 +200,7 @@ def keys(document: object, skipped: frozenset[str]) -> set[str]:
 
 DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc solve": (["6 times 7?", "--seed=1", "--max-samples=2"], {"plan", "predicted"}),
-    "ttc plan": (["6 times 7?", "--locality=local", "--strict", "--quality=0.9999"], {"error"}),
+    "ttc plan": (["6 times 7?", "--locality=local", "--prefer=latency"], set()),
     "ttc backends": ([], set()),
     "ttc profiles list": ([], set()),
     "ttc profiles validate": ([], set()),

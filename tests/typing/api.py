@@ -57,6 +57,8 @@ def verifiers(client: tt.Client) -> None:
 def plan(client: tt.Client) -> None:
     decided = client.plan("hi", strict=True)
     assert_type(decided, tt.Plan)
+    assert_type(client.solve("hi", plan=decided), tt.Result)
+    client.solve("hi", plan=decided.to_dict())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a plan, not its document
     if decided.chosen is not None:
         assert_type(decided.chosen.predicted.quality, float | None)
         assert_type(decided.chosen.violates, tuple[str, ...])

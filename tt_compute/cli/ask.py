@@ -16,6 +16,7 @@ import msgspec
 
 from tt_compute.bench.plot import check_plotting
 from tt_compute.cli.codes import BAD_USAGE, INTERRUPTED
+from tt_compute.cli.plan_files import about, load, refuse_without_prompt
 from tt_compute.cli.plan_plot import plot_plan
 from tt_compute.cli.render import plan_view, result_view
 from tt_compute.cli.screen import Screen
@@ -31,6 +32,7 @@ from tt_compute.client import Client
 from tt_compute.errors import InfeasibleError, InvalidRequestError, TTComputeError
 from tt_compute.options import SolveOptions
 from tt_compute.planning.explain import explain
+from tt_compute.planning.plan_file import save_plan
 from tt_compute.planning.types import Candidate, Objective, Plan
 from tt_compute.results import Result
 from tt_compute.sync import SyncRun
@@ -68,6 +70,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--max-tokens", type=int, help="Most completion tokens of one sample."),
     click.option("--deployment", help="Id of the only deployment to consider."),
     click.option("--strict", is_flag=True, help="Exit 3 when no plan meets the objective."),
+    click.option(
+        "--load",
+        "saved",
+        type=click.Path(path_type=Path),
+        help="The plan in this file, as it stands, instead of a new one.",
+    ),
 )
 
 
@@ -78,13 +86,15 @@ def _asking(run: Callable[..., None]) -> Callable[..., None]:
 @click.command(epilog=example('ttc solve "What is 9 times 7?" --max-latency-s 10'))
 @_asking
 @command
-def solve(output: Output, **given: Any) -> None:
+def solve(output: Output, *, saved: Path | None, **given: Any) -> None:
     """Answer PROMPT ("-" reads standard input) with as much compute as the objective asks for."""
+    made = load(saved, given)
     prompt = _prompt(given)
     with (
+        about(saved),
         Screen(output) as screen,
         Client(output.config, download_progress=screen.download) as client,
-        client.stream(prompt, **_options(client, given)) as run,
+        client.stream(prompt, **_options(client, given, made)) as run,
     ):
         error = _watch(run, screen)
         # Told before the engines end, which takes a moment.
@@ -94,32 +104,50 @@ def solve(output: Output, **given: Any) -> None:
 @click.command(epilog=example('ttc plan "What is 9 times 7?" --quality 0.9'))
 @_asking
 @click.option(
+    "--save",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Write the plan into this file, for --load.",
+)
+@click.option(
     "--plot",
     "picture",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the candidates and their frontier into this PNG.",
 )
 @command
-def plan(output: Output, *, picture: Path | None, **given: Any) -> None:
-    """Show how PROMPT would be answered and why; runs nothing."""
+def plan(
+    output: Output, *, saved: Path | None, target: Path | None, picture: Path | None, **given: Any
+) -> None:
+    """Show how PROMPT would be answered and why; runs nothing.
+
+    With --load and without PROMPT: show what the file says.
+    """
     if picture is not None:
         check_plotting()
-    prompt = _prompt(given)
-    with Client(output.config) as client:
-        decided = client.plan(prompt, **_options(client, given))
+    made = load(saved, given, target=target)
+    decided = _decide(output, made, saved, given)
     if picture is not None:
         plot_plan(decided, picture)
     error = None if decided.chosen is not None else InfeasibleError(decided.advice)
-    if output.as_json:
-        problem = {} if error is None else {"error": error_document(error)}
-        output.document({**decided.to_dict(), **problem})
-    else:
-        _explain(output, decided)
+    if target is not None and error is None:
+        save_plan(decided, target)
+        output.err.print(f"wrote {printable(str(target))}", markup=False, soft_wrap=True)
+    _explain(output, decided, error)
     if error is not None:
         raise error
 
 
-def _options(client: Client, given: dict[str, Any]) -> SolveOptions:
+def _decide(output: Output, made: Plan | None, saved: Path | None, given: dict[str, Any]) -> Plan:
+    if made is not None and given["prompt"] is None and given["file"] is None:
+        refuse_without_prompt(given)
+        return made
+    prompt = _prompt(given)
+    with about(saved), Client(output.config) as client:
+        return client.plan(prompt, **_options(client, given, made))
+
+
+def _options(client: Client, given: dict[str, Any], made: Plan | None) -> SolveOptions:
     """The command line's objective on top of the configuration's, and the other options as they are."""
     names = {field.name for field in msgspec.structs.fields(Objective)}
     stated = {name: value for name, value in given.items() if value is not None}
@@ -127,6 +155,8 @@ def _options(client: Client, given: dict[str, Any]) -> SolveOptions:
     options = {name: value for name, value in stated.items() if name not in names}
     if objective:
         options["objective"] = msgspec.structs.replace(client.config.objective, **objective)
+    if made is not None:
+        options["plan"] = made
     return cast("SolveOptions", options)
 
 
@@ -219,8 +249,17 @@ def _document(
     return document
 
 
-def _explain(output: Output, decided: Plan) -> None:
+def _explain(output: Output, decided: Plan, error: TTComputeError | None) -> None:
     explanation = explain(decided)
+    for warning in decided.warnings:
+        output.warn(warning)
+    if output.as_json:
+        document = {
+            **decided.to_dict(),
+            "margins": [margin.to_dict() for margin in explanation.margins],
+        }
+        output.document(document if error is None else {**document, "error": error_document(error)})
+        return
     rows = list(explanation.rows)
     baseline = _baseline(decided)
     if baseline is not None and all(baseline != row for row, _ in rows):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tt_compute.planning.choice import QUALITY_SLACK
+from tt_compute.planning.margins import MORE_COST_USD, Margin, margins
 from tt_compute.planning.types import Candidate, Plan
 
 __all__ = ["Explanation", "explain", "frontier"]
@@ -21,6 +22,8 @@ _WORDS = {
     "energy_j": ("more frugal", "{:.3g} J"),
 }
 """Quantity -> what having less of a burden is called, how a value is shown."""
+_FIGURES = {"latency_s": "latency_p95_s"}
+"""As margins call it -> as predictions do, where they differ."""
 _WON_BY = {
     "quality": "the best quality",
     "cost": "the least cost",
@@ -35,6 +38,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[Candidate, bool], ...]
     """The chosen candidate and the frontier, best quality first; True marks the chosen one."""
     reasons: tuple[str, ...]
+    margins: tuple[Margin, ...]
+    """What a little more time or money would buy, and what a little less quality would save."""
 
 
 def explain(plan: Plan, *, rows: int = _ROWS) -> Explanation:
@@ -45,13 +50,16 @@ def explain(plan: Plan, *, rows: int = _ROWS) -> Explanation:
         rows: Most rows; the chosen candidate always has one.
     """
     pool = [candidate for candidate in plan.candidates if candidate.feasible] or plan.candidates
-    shown = frontier(pool)[:rows]
+    best = frontier(pool)
+    shown = best[:rows]
     if plan.chosen is not None and plan.chosen not in shown:
         shown = [*shown[: rows - 1], plan.chosen]
     shown.sort(key=lambda candidate: -_gain(candidate, "quality"))
+    marginal = margins(plan)
     return Explanation(
         rows=tuple((candidate, candidate == plan.chosen) for candidate in shown),
-        reasons=tuple(_reasons(plan, pool)),
+        reasons=(*_verdict(plan, best, rows), *_reasons(plan, pool), *_marginal(plan, marginal)),
+        margins=marginal,
     )
 
 
@@ -76,12 +84,20 @@ def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for _, candidate in best]
 
 
-def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
+def _verdict(plan: Plan, best: Sequence[Candidate], rows: int) -> Iterable[str]:
     total = len(plan.candidates)
     feasible = sum(candidate.feasible for candidate in plan.candidates)
+    part = "" if len(best) <= rows else f"the best {rows} of "
     yield f"{feasible} of {total} candidates meet every constraint."
     if plan.advice:
         yield f"No plan meets the objective: {plan.advice}."
+    yield (
+        f"Shown is {part}the frontier: {len(best)} candidate{'' if len(best) == 1 else 's'} that "
+        "none equals or beats in quality, cost, p95 latency and energy together."
+    )
+
+
+def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
     chosen = plan.chosen
     if chosen is None:
         return
@@ -97,23 +113,41 @@ def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
         )
     for name in _QUANTITIES:
         rival = max(pool, key=lambda candidate: _gain(candidate, name))
-        if _gain(rival, name) > _gain(chosen, name) and (line := _compare(chosen, rival, name)):
-            yield line
+        head = _WORDS[name][0].capitalize()
+        if _gain(rival, name) > _gain(chosen, name):
+            yield from _trade(head, chosen, rival, (name,))
 
 
-def _compare(chosen: Candidate, rival: Candidate, name: str) -> str | None:
-    """What a rival that is better in one quantity would bring and take; None when it does not show."""
-    if _shown(rival, name) == _shown(chosen, name):
-        return None
+def _marginal(plan: Plan, found: Iterable[Margin]) -> Iterable[str]:
+    for margin in found:
+        if plan.chosen is not None:
+            names = [_FIGURES.get(name, name) for name in margin.gain]
+            yield from _trade(_concession(margin), plan.chosen, margin.candidate, names)
+
+
+def _concession(margin: Margin) -> str:
+    if "latency_s" in margin.give:
+        return "One second more"
+    if "quality" in margin.give:
+        return "One point of quality less"
+    return "One cent more" if margin.give["cost_usd"] == MORE_COST_USD else "A tenth more cost"
+
+
+def _trade(head: str, chosen: Candidate, rival: Candidate, names: Sequence[str]) -> Iterable[str]:
+    """What a rival that is better in some quantities would bring and take; nothing when it does not show."""
+    gains = [_change(rival, chosen, name) for name in names if _differs(rival, chosen, name)]
     losses = [
         _change(rival, chosen, other)
         for other in _QUANTITIES
-        if _gain(rival, other) < _gain(chosen, other)
-        and _shown(rival, other) != _shown(chosen, other)
+        if _gain(rival, other) < _gain(chosen, other) and _differs(rival, chosen, other)
     ]
     price = f", but {', '.join(losses)}" if losses else ""
-    gain = f"{_label(rival)} has {_change(rival, chosen, name)}"
-    return f"{_WORDS[name][0].capitalize()}: {gain}{price}."
+    if gains:
+        yield f"{head}: {_label(rival)} has {', '.join(gains)}{price}."
+
+
+def _differs(rival: Candidate, chosen: Candidate, name: str) -> bool:
+    return _shown(rival, name) != _shown(chosen, name)
 
 
 def _change(rival: Candidate, chosen: Candidate, name: str) -> str:

@@ -11,7 +11,7 @@ from tt_compute.errors import InvalidRequestError
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import SamplingParams
 
-__all__ = ["Candidate", "Objective", "Plan", "Prediction", "Preference", "Rejection"]
+__all__ = ["Candidate", "Objective", "Plan", "Prediction", "Preference", "Premise", "Rejection"]
 
 Preference = Literal["quality", "cost", "latency", "energy"]
 MAX_SAMPLES = 4096
@@ -104,6 +104,18 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Premise(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of a deployment that was weighed, by which a later look tells what has changed."""
+
+    deployment: str
+    hardware: str
+    weights: str | None = None
+    """As in ``Version``, with ``runtime``."""
+    runtime: str | None = None
+    figures: dict[str, float] = {}
+    """Known numbers that predictions rest on, by their path in the profiles; an unknown one is absent."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The decision before a run, and all that was weighed for it."""
 
@@ -119,6 +131,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything before: reading YAML, opening the store, counting tokens."""
     advice: str = ""
     """When nothing is feasible: the constraint that binds and what it would take."""
+    premises: tuple[Premise, ...] = ()
+    """Of the deployments that were weighed; with ``warnings`` not part of the JSON contract."""
+    warnings: tuple[str, ...] = ()
+    """Of a plan that was loaded: what is no longer as it was when the plan was made."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract's ``plan``."""

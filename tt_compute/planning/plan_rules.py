@@ -1,0 +1,95 @@
+"""What no plan that could be run says; the planner never does, a file or a caller may."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from tt_compute.errors import UsageError
+from tt_compute.planning.menu import STRATEGIES
+from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan
+from tt_compute.sampling import check_sampling
+from tt_compute.stopping import parse_stop_rule
+
+__all__ = ["faults"]
+
+_ROUNDING = 1e-9
+"""What sums of probabilities may pass 1 by."""
+
+
+def faults(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Pairs of a path in the plan and what is wrong there."""
+    chosen, most = plan.chosen, plan.objective.max_samples
+    if chosen is None:
+        yield "chosen", "nothing was chosen, so that there is nothing to run"
+        return
+    yield from _within("chosen", _of_candidate(chosen, most))
+    for place, candidate in enumerate(plan.candidates):
+        yield from _within(f"candidates[{place}]", _of_candidate(candidate, most))
+    if chosen not in plan.candidates:
+        yield "chosen", "is none of the candidates"
+    for name in ("elapsed_us", "setup_us"):
+        value: float = getattr(plan, name)
+        if not (math.isfinite(value) and value >= 0):
+            yield name, f"expected a number of at least 0, got {value}"
+
+
+def _within(path: str, found: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return ((f"{path}.{inside}", message) for inside, message in found)
+
+
+def _of_candidate(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
+    yield from _of_budget(candidate, most)
+    yield from _of_strategy(candidate)
+    yield from _of_sampling(candidate)
+    if candidate.feasible == bool(candidate.violates):
+        yield "feasible", "does not go with `violates`"
+    for name, value in msgspec.structs.asdict(candidate.predicted).items():
+        highest = 1 + _ROUNDING if name == "quality" else math.inf
+        if value is not None and not (math.isfinite(value) and 0 <= value <= highest):
+            yield f"predicted.{name}", f"no {name} is {value}"
+
+
+def _of_budget(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
+    budget = candidate.max_samples
+    if not 1 <= budget <= MAX_SAMPLES:
+        yield "max_samples", f"expected 1 to {MAX_SAMPLES}, got {budget}"
+    elif budget > most:
+        yield "max_samples", f"{budget} is more than the objective's {most}"
+    if not 1 <= candidate.wave <= budget:
+        yield "wave", f"expected 1 to max_samples, which is {budget}, got {candidate.wave}"
+
+
+def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
+    strategy, rule = candidate.strategy, candidate.stop_rule
+    if strategy not in STRATEGIES:
+        yield "strategy", f"expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
+    elif strategy == "single" and candidate.max_samples > 1:
+        yield "max_samples", f"the strategy 'single' draws 1 sample, not {candidate.max_samples}"
+    elif strategy == "majority" and rule is None:
+        yield "stop_rule", "a vote needs one"
+    elif strategy != "majority" and rule is not None:
+        yield "stop_rule", f"the strategy {strategy!r} holds no vote that {rule!r} could end"
+    if rule is not None:
+        try:
+            parse_stop_rule(rule)
+        except UsageError as error:
+            yield "stop_rule", error.message
+
+
+def _of_sampling(candidate: Candidate) -> Iterator[tuple[str, str]]:
+    sampling = candidate.sampling
+    try:
+        check_sampling(sampling)
+    except UsageError as error:
+        yield "sampling", error.message
+    for name in ("temperature", "max_tokens"):
+        if getattr(sampling, name) is None:
+            yield f"sampling.{name}", "is not stated, and a decided plan states it"
+    if sampling.temperature == 0 and candidate.strategy == "majority":
+        yield (
+            "sampling.temperature",
+            "at 0 all samples are the same, and there is nothing to vote on",
+        )
