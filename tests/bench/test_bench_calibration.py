@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tt_compute.bench.calibration import bandwidth_bytes_per_s, calibrate, compare
@@ -79,6 +80,19 @@ def test_shares_of_the_roofline_are_those_of_the_measured_bandwidth() -> None:
     weights = before.model.weights[0].bytes
     assert made.efficiency.mbu.value == pytest.approx(weights * 70 / 4e10)
     assert made.efficiency.mbu.status == "measured"
+
+
+def test_the_overhead_of_layers_is_no_part_of_the_share() -> None:
+    """A step of 1/70 s, of which 30 layers of 100 us do not read."""
+    before = ProfileLibrary().resolve(EMBEDDED)
+    efficiency = msgspec.structs.replace(
+        before.hardware.efficiency, layer_overhead_s=Fact(value=1e-4)
+    )
+    hardware = msgspec.structs.replace(before.hardware, efficiency=efficiency)
+    spec = msgspec.structs.replace(before, hardware=hardware)
+    made = calibrate(spec, MEASURED, bandwidth=4e10, as_of=TODAY)
+    weights = before.model.weights[0].bytes
+    assert made.efficiency.mbu.value == pytest.approx(weights / ((1 / 70 - 0.003) * 4e10))
 
 
 def test_a_share_above_one_is_left_out() -> None:

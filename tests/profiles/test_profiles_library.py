@@ -29,7 +29,7 @@ def write(root: Path, text: str, name: str = "deployments/one.yaml") -> Path:
 
 def test_the_shipped_profiles_are_valid() -> None:
     library = ProfileLibrary()
-    findings = validate(library.roots, library=library, today=date(2026, 11, 26))
+    findings = validate(library.roots, library=library, today=date(2026, 11, 27))
     assert (findings.errors, findings.warnings) == ((), ())
     assert {"mock", "local/smollm2-135m-openvino"} <= set(library.ids("deployment"))
 

@@ -147,8 +147,8 @@ def _speed(report: BenchReport, as_of: str) -> Speed:
 def _efficiency(spec: DeploymentSpec, report: BenchReport, as_of: str) -> Efficiency:
     """What shares of the roofline were reached: for other models on this hardware.
 
-    MBU = weights' bytes over (step x bandwidth) at one sample; MFU of prefill = 2 x active parameters x tokens/s
-    over the peak. A share above 1 says that the hardware's profile is of another machine, and is left out.
+    MBU = weights' bytes over ((step - overhead of layers and exchange) x bandwidth) at one sample; MFU of
+    prefill = 2 x active parameters x tokens/s over the peak. A share above 1 says that the hardware's profile is of another machine, and is left out.
     """
     try:
         roofline, weights = roofline_of(spec), weights_of(spec)
@@ -158,7 +158,9 @@ def _efficiency(spec: DeploymentSpec, report: BenchReport, as_of: str) -> Effici
     bandwidth = spec.hardware.memory.bandwidth_bytes_per_s.value
     mbu = mfu = None
     if alone is not None and alone.decode_tokens_per_s is not None and bandwidth:
-        mbu = weights.bytes * alone.decode_tokens_per_s.median / bandwidth
+        own = roofline.step_overhead_s - (spec.hardware.efficiency.step_overhead_s.value or 0.0)
+        reading_s = 1 / alone.decode_tokens_per_s.median - own
+        mbu = weights.bytes / (reading_s * bandwidth) if reading_s > 0 else None
     stated = spec.hardware.efficiency.mfu_prefill.value
     if prefill is not None and stated:
         mfu = roofline.flops_per_token * prefill.median / (roofline.prefill_flops_per_s / stated)

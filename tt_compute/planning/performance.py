@@ -14,7 +14,13 @@ from typing import Literal
 import msgspec
 
 from tt_compute.planning.estimates import SPEED_PRIOR_SAMPLES, SpeedEvidence, blend
-from tt_compute.planning.roofline import Roofline, StepTime, UnknownFact, roofline_of
+from tt_compute.planning.roofline import (
+    Roofline,
+    StepTime,
+    UnknownFact,
+    one_row_step,
+    roofline_of,
+)
 from tt_compute.profiles.schema import DeploymentSpec, HardwareProfile, Speed
 from tt_compute.types import Capabilities
 
@@ -67,6 +73,7 @@ class Pace:
         self._speed = spec.deployment.speed
         self._independent = rows_are_independent(spec.hardware)
         self._roofline = _try_roofline(spec)
+        self._alone = None if isinstance(self._roofline, Roofline) else _try_one_row(spec)
         self._stated = _stated_rates(self._speed)
         self._evidence = [seen for seen in evidence if seen.n > 0 and seen.tokens_per_s > 0]
         shares = capabilities is not None and (capabilities.prefix_sharing or capabilities.native_n)
@@ -138,6 +145,8 @@ class Pace:
             return self._carried_step(self._stated, rows)
         if isinstance(self._roofline, Roofline):
             return self._roofline.step(rows)
+        if rows == 1 and self._alone is not None:
+            return self._alone
         raise UnknownFact(
             f"decode speed of {self._spec.id} (no speed.decode_tokens_per_s, and {self._roofline})"
         )
@@ -196,6 +205,13 @@ def _try_roofline(spec: DeploymentSpec) -> Roofline | str:
         return roofline_of(spec)
     except UnknownFact as unknown:
         return unknown.reason
+
+
+def _try_one_row(spec: DeploymentSpec) -> StepTime | None:
+    try:
+        return one_row_step(spec)
+    except UnknownFact:
+        return None
 
 
 def _stated_rates(speed: Speed) -> dict[int, float]:

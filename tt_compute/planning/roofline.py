@@ -3,17 +3,21 @@
 Sources: "How to scale your model" (scaling-book), chapter on inference, for the decode step
 B S kv / W + max(2 B P_active / C, weight_bytes / W) and the KV bytes per token; kipply, "Transformer inference
 arithmetic", for the same accounting; model bandwidth utilisation (MBU) after Databricks, "LLM inference
-performance engineering", 2023; MFU after PaLM. Every derate is a fact of the hardware profile.
+performance engineering", 2023; MFU after PaLM; the two all-reduces of a layer in tensor parallelism after
+Shoeybi et al., "Megatron-LM", 2019, and their cost 2 (n - 1) / n x bytes / W after the scaling book, chapter on
+GPUs. Every derate is a fact of the hardware profile.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
 
 from tt_compute.profiles.schema import (
     DeploymentSpec,
+    Dtype,
     Fact,
     HardwareProfile,
     ModelProfile,
@@ -25,12 +29,16 @@ __all__ = [
     "UnknownFact",
     "Weights",
     "kv_bytes_per_token",
+    "one_row_step",
     "roofline_of",
     "weights_of",
 ]
 
 KV_BYTES_PER_ELEMENT = 2
 """bf16 or fp16, the default of every runtime."""
+_ACTIVATION_BYTES = 2
+_REDUCES_PER_LAYER = 2
+"""In tensor parallelism: after attention and after the feed-forward part."""
 _BYTES_PER_PARAMETER = {
     "fp32": 4.0,
     "bf16": 2.0,
@@ -84,6 +92,9 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
     decode_flops_per_s: float
     prefill_flops_per_s: float
     step_overhead_s: float
+    """Per step, all layers and the latency of all-reduces together."""
+    exchange_s_per_token: float = 0.0
+    """What the devices send each other for one token; 0 on one device."""
 
     def step(self, rows: int) -> StepTime:
         """Decode step of ``rows`` samples.
@@ -96,14 +107,16 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
         weights_s = (self.shared_bytes + self.expert_bytes * touched) / self.bytes_per_s
         compute_s = rows * self.flops_per_token / self.decode_flops_per_s
         return StepTime(
-            fixed_s=max(weights_s, compute_s) + self.step_overhead_s,
+            fixed_s=max(weights_s, compute_s)
+            + self.step_overhead_s
+            + rows * self.exchange_s_per_token,
             per_context_token_s=rows * self.kv_bytes_per_token / self.bytes_per_s,
         )
 
     @property
     def prefill_s_per_token(self) -> float:
-        """The linear part of (2 P_active T + 2 L n_heads d_head T^2) / (C x MFU)."""
-        return self.flops_per_token / self.prefill_flops_per_s
+        """The linear part of (2 P_active T + 2 L n_heads d_head T^2) / (C x MFU), and what devices exchange."""
+        return self.flops_per_token / self.prefill_flops_per_s + self.exchange_s_per_token
 
     @property
     def prefill_s_per_token_pair(self) -> float:
@@ -112,11 +125,27 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def roofline_of(spec: DeploymentSpec) -> Roofline:
-    """The roofline, with ``placement.tensor_parallel`` devices adding up (communication left out).
+    """The roofline, with ``placement.tensor_parallel`` devices adding up.
 
     Raises:
         UnknownFact: A number that it needs is unknown; the first one found.
     """
+    return _roofline(spec, _peak_flops(spec.hardware, weights_of(spec)))
+
+
+def one_row_step(spec: DeploymentSpec) -> StepTime:
+    """Decode step of one sample, for which no rate of FLOP/s needs to be known.
+
+    A row takes 2 FLOP for each weight that is read, and every device with memory outside its chip computes
+    several times that many in the time it takes to read one.
+
+    Raises:
+        UnknownFact: A number that it needs is unknown; the first one found.
+    """
+    return _roofline(spec, math.inf).step(1)
+
+
+def _roofline(spec: DeploymentSpec, flops_per_device: float) -> Roofline:
     model, hardware = spec.model, spec.hardware
     efficiency, devices = hardware.efficiency, spec.deployment.placement.tensor_parallel
     weights = weights_of(spec)
@@ -124,28 +153,53 @@ def roofline_of(spec: DeploymentSpec) -> Roofline:
         hardware.memory.bandwidth_bytes_per_s, "memory.bandwidth_bytes_per_s", hardware
     )
     mbu = _known(efficiency.mbu, "efficiency.mbu", hardware)
-    flops = _peak_flops(hardware, weights) * devices
+    flops = flops_per_device * devices
     active, total = _parameters(model, weights)
     expert_share, in_experts = _experts(model, active / total)
     layers = _count(model.layers, "layers", model)
     heads = _count(model.attention_heads, "attention_heads", model)
     head_dim = _count(model.head_dim, "head_dim", model)
+    exchange = _exchange(spec)
     return Roofline(
         shared_bytes=weights.bytes * (1 - in_experts),
         expert_bytes=weights.bytes * in_experts,
         expert_share=expert_share,
-        kv_bytes_per_token=kv_bytes_per_token(model),
+        kv_bytes_per_token=kv_bytes_per_token(model, spec.deployment.placement.kv_dtype),
         bytes_per_s=bandwidth * mbu * devices,
         flops_per_token=2 * active,
         attention_flops=2 * layers * heads * head_dim,
         decode_flops_per_s=flops * _known(efficiency.mfu_decode, "efficiency.mfu_decode", hardware),
         prefill_flops_per_s=flops
         * _known(efficiency.mfu_prefill, "efficiency.mfu_prefill", hardware),
-        step_overhead_s=_known(efficiency.step_overhead_s, "efficiency.step_overhead_s", hardware),
+        step_overhead_s=_known(efficiency.step_overhead_s, "efficiency.step_overhead_s", hardware)
+        + layers * (efficiency.layer_overhead_s.value or 0.0)
+        + exchange.latency_s,
+        exchange_s_per_token=exchange.s_per_token,
     )
 
 
-def kv_bytes_per_token(model: ModelProfile) -> float:
+class _Exchange(NamedTuple):
+    """What all-reduces add to a step, and for each token of it."""
+
+    latency_s: float
+    s_per_token: float
+
+
+def _exchange(spec: DeploymentSpec) -> _Exchange:
+    """Two all-reduces in each layer, of the activations of a token; a ring sends each byte 2 (n - 1) / n times."""
+    devices, link = spec.deployment.placement.tensor_parallel, spec.hardware.interconnect
+    if devices == 1:
+        return _Exchange(0.0, 0.0)
+    reduces = _REDUCES_PER_LAYER * _count(spec.model.layers, "layers", spec.model)
+    latency_s = reduces * (link.latency_s.value or 0.0)
+    if link.bandwidth_bytes_per_s.value is None:
+        return _Exchange(latency_s, 0.0)
+    width = _count(spec.model.hidden_size, "hidden_size", spec.model)
+    sent = reduces * width * _ACTIVATION_BYTES * 2 * (devices - 1) / devices
+    return _Exchange(latency_s, sent / link.bandwidth_bytes_per_s.value)
+
+
+def kv_bytes_per_token(model: ModelProfile, dtype: Dtype | None = None) -> float:
     """2 (key and value) x layers x KV heads x head dimension x bytes per element.
 
     Raises:
@@ -153,7 +207,8 @@ def kv_bytes_per_token(model: ModelProfile) -> float:
     """
     layers = _count(model.layers, "layers", model)
     kv_heads = _count(model.kv_heads, "kv_heads", model)
-    return 2 * layers * kv_heads * _count(model.head_dim, "head_dim", model) * KV_BYTES_PER_ELEMENT
+    element = KV_BYTES_PER_ELEMENT if dtype is None else _BYTES_PER_PARAMETER[dtype]
+    return 2 * layers * kv_heads * _count(model.head_dim, "head_dim", model) * element
 
 
 class Weights(NamedTuple):

@@ -24,6 +24,7 @@ __all__ = [
     "Endpoint",
     "Fact",
     "HardwareProfile",
+    "Interconnect",
     "Limits",
     "Memory",
     "ModelFile",
@@ -95,6 +96,17 @@ class Efficiency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mfu_decode: Fact = UNKNOWN
     step_overhead_s: Fact = UNKNOWN
     """Fixed seconds per decode step: kernel launches, sampling, scheduling."""
+    layer_overhead_s: Fact = UNKNOWN
+    """Fixed seconds of each layer in a decode step: its kernels one after the other; unknown = part of ``mbu``."""
+
+
+class Interconnect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Between devices that share a model; what is unknown is left out of predictions."""
+
+    latency_s: Fact = UNKNOWN
+    """Of one all-reduce of a few kilobytes."""
+    bandwidth_bytes_per_s: Fact = UNKNOWN
+    """Out of one device, one way."""
 
 
 class HardwareProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +121,7 @@ class HardwareProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     memory: Memory = Memory()
     peak_flops: dict[str, Fact] = {}
     """Dense FLOP/s (or OP/s) by dtype: fp32, bf16, fp16, fp8, fp4, int8."""
+    interconnect: Interconnect = Interconnect()
     power: Power = Power()
     usd_per_hour: Fact = UNKNOWN
     efficiency: Efficiency = Efficiency()
@@ -265,6 +278,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     memory_bytes: int | None = None
     weights_dtype: Dtype | None = None
     """What a server keeps its weights in, for predictions; None = the model's first file, or bf16 without one."""
+    kv_dtype: Dtype | None = None
+    """What a server keeps keys and values in, for predictions; None = two bytes for each element."""
     process: Literal["own", "inline"] = "own"
     unload_after_s: float | None = None
     """Seconds without an open prompt after which a local model is unloaded, to be loaded again when next
