@@ -261,7 +261,7 @@ def test_margins_stand_below_the_table_and_in_the_document(ttc: Ttc) -> None:
     assert "One cent more" not in out
     (margin,) = ttc(*line, "--json").document["margins"]
     assert margin["give"] == {"latency_s": 1.0}
-    assert margin["gain"]["quality"] == pytest.approx(0.072, abs=1e-4)
+    assert margin["gain"]["quality"] == pytest.approx(0.072, abs=1e-3)
     assert margin["candidate"]["max_samples"] == 4
 
 

@@ -1,0 +1,224 @@
+"""How long runs of a strategy take, by simulated trials: which samples are alive at every decode step.
+
+All rows of a batch advance by one token a step, so that a run's course, told in tokens, is the same on every
+deployment: how many decode steps it takes with how many rows alive. Seconds follow from a deployment's step
+times. The trials are stratified over the kinds of question and drawn from a fixed seed, so that equal
+arguments give equal trials; they follow the strategies' own rules for drawing (``stopping.fewest_more``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from tt_compute.planning.lengths import Lengths
+from tt_compute.planning.questions import KINDS, Questions
+from tt_compute.stopping import NO_VOTE, StopRule, decided, fewest_more
+
+__all__ = ["Trial", "contest_trials", "vote_trials"]
+
+TRIALS = 192
+_TRIALS_OF_LARGE = 96
+_LARGE = 16
+"""Runs of more samples than this differ less from each other, and take longer to try."""
+_SEED = 20261127
+_LEVELS = 512
+"""Lengths are looked up at so many evenly spread levels."""
+_POPULAR = 1
+
+
+class Trial(NamedTuple):
+    """One run."""
+
+    samples: int
+    waves: int
+    """Samples that followed each other until the run ended: each waited for a first token of its own."""
+    tokens: float
+    """Decode steps from its start to its end, the first tokens included."""
+    rows: tuple[tuple[int, float], ...]
+    """(rows alive, decode steps with so many)."""
+
+
+def vote_trials(
+    questions: Questions,
+    abstain: float,
+    lengths: Lengths,
+    *,
+    rule: StopRule | None,
+    budget: int,
+    wave: int,
+) -> tuple[Trial, ...]:
+    """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
+    rng = random.Random(_SEED)  # noqa: S311 - tries things out, guards nothing
+    ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave, {})
+    places = _stratified(questions.weights, TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE, rng)
+    trials = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
+    return tuple(sorted(trials, key=lambda trial: trial.tokens))
+
+
+def contest_trials(
+    accepted: Sequence[tuple[float, float]], lengths: Lengths, budget: int, wave: int
+) -> tuple[Trial, ...]:
+    """Best of n until a sample is accepted, in the order of their length.
+
+    Args:
+        accepted: (P(a sample is accepted), share of the questions).
+        lengths: Of one sample.
+        budget: Most samples.
+        wave: Most samples in flight.
+    """
+    rng = random.Random(_SEED)  # noqa: S311 - tries things out, guards nothing
+    draw = _drawer(lengths, rng)
+    chances = [chance for chance, _ in accepted]
+    places = _stratified([share for _, share in accepted], TRIALS, rng)
+    trials = [_contest(rng, draw, chances[place], budget, wave) for place in places]
+    return tuple(sorted(trials, key=lambda trial: trial.tokens))
+
+
+def _drawer(lengths: Lengths, rng: random.Random) -> Callable[[], float]:
+    """Lengths in a random order in which every level comes up before any comes again."""
+    table = [max(1.0, lengths.quantile((place + 0.5) / _LEVELS)) for place in range(_LEVELS)]
+    # A factor keeps the mean what it is, where the levels do not reach into the tail.
+    factor = max(1.0, lengths.mean_cut) * _LEVELS / sum(table)
+    left: list[float] = []
+
+    def draw() -> float:
+        if not left:
+            left.extend(rng.sample(table, _LEVELS))
+        return left.pop() * factor
+
+    return draw
+
+
+def _stratified(weights: Sequence[float], count: int, rng: random.Random) -> list[int]:
+    """Places drawn by their weights, evenly spread, in a random order."""
+    sums = list(accumulate(weights))
+    places: list[int] = []
+    place = 0
+    for number in range(count):
+        wanted = (number + 0.5) / count * sums[-1]
+        while sums[place] < wanted:
+            place += 1
+        places.append(place)
+    rng.shuffle(places)
+    return places
+
+
+class _Ballot(NamedTuple):
+    """What all trials of one vote share."""
+
+    rng: random.Random
+    length: Callable[[], float]
+    rule: StopRule | None
+    budget: int
+    wave: int
+    needed: dict[tuple[object, ...], int]
+    """What ``fewest_more`` said of states that were met before."""
+
+
+class _Vote:
+    """The strategy ``majority``: draws at once what it sees it needs; samples vote in the order of drawing."""
+
+    def __init__(self, ballot: _Ballot, kind: tuple[float, float, float]) -> None:
+        self._ballot = ballot
+        self._kind = kind
+        self._ends: list[float] = []
+        self._answers: list[int] = []
+        self._depths: list[int] = []
+        self._votes: list[int] = []
+        self._places: dict[int, int] = {}
+        self._counted = 0
+
+    def hold(self) -> Trial:
+        now, depth = 0.0, 0
+        rows: dict[int, float] = defaultdict(float)
+        while True:
+            self._draw(now, depth)
+            live = [end for end in self._ends if end > now]
+            if not live:
+                break
+            end = min(live)
+            rows[len(live)] += end - now
+            now, depth = end, self._depths[self._ends.index(end)]
+            if self._count(now):
+                break
+        return Trial(len(self._ends), depth, now, tuple(rows.items()))
+
+    def _count(self, now: float) -> bool:
+        """Let those vote whose turn it is; whether the vote is over then."""
+        while not self._over():
+            if self._counted == len(self._ends) or self._ends[self._counted] > now:
+                return False
+            answer = self._answers[self._counted]
+            self._counted += 1
+            if answer != NO_VOTE:
+                self._vote(answer)
+        return True
+
+    def _vote(self, answer: int) -> None:
+        place = self._places.setdefault(answer, len(self._votes))
+        if place == len(self._votes):
+            self._votes.append(0)
+        self._votes[place] += 1
+
+    def _over(self) -> bool:
+        left = self._ballot.budget - self._counted
+        return left == 0 or decided(self._ballot.rule, self._votes, left)
+
+    def _draw(self, now: float, depth: int) -> None:
+        ballot, coming = self._ballot, tuple(self._coming(now))
+        left = ballot.budget - self._counted
+        key = (tuple(self._votes), left, coming)
+        needed = ballot.needed.get(key)
+        if needed is None:
+            needed = ballot.needed[key] = fewest_more(ballot.rule, self._votes, left, coming)
+        live = sum(end > now for end in self._ends)
+        for _ in range(min(needed - len(coming), ballot.wave - live)):
+            self._ends.append(now + ballot.length())
+            self._answers.append(self._answer())
+            self._depths.append(depth + 1)
+
+    def _coming(self, now: float) -> Iterator[int | None]:
+        places = dict(self._places)
+        for end, answer in zip(
+            self._ends[self._counted :], self._answers[self._counted :], strict=True
+        ):
+            if end > now:
+                yield None
+            elif answer == NO_VOTE:
+                yield NO_VOTE
+            else:
+                yield places.setdefault(answer, len(places))
+
+    def _answer(self) -> int:
+        rate, agreement, abstain = self._kind
+        toss = self._ballot.rng.random
+        if toss() < rate:
+            return 0
+        if toss() < abstain:
+            return NO_VOTE
+        return _POPULAR if toss() < agreement else _POPULAR + 1 + len(self._answers)
+
+
+def _contest(
+    rng: random.Random, length: Callable[[], float], chance: float, budget: int, wave: int
+) -> Trial:
+    """Keep ``wave`` in flight until one is accepted."""
+    live: list[tuple[float, int, bool]] = []
+    rows: dict[int, float] = defaultdict(float)
+    drawn, now, depth, accepted = 0, 0.0, 0, False
+    while not accepted:
+        while len(live) < wave and drawn < budget:
+            heapq.heappush(live, (now + length(), depth + 1, rng.random() < chance))
+            drawn += 1
+        if not live:
+            break
+        alive = len(live)
+        end, depth, accepted = heapq.heappop(live)
+        rows[alive] += end - now
+        now = end
+    return Trial(drawn, depth, now, tuple(rows.items()))
