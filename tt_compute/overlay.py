@@ -66,16 +66,18 @@ def load_overlay(file: Path, shape: type[OverlayFile[E]]) -> Overlay[E]:
     return Overlay(build(document, shape).deployments, document)
 
 
-def write_overlay(file: Path, content: str) -> None:
-    """Whole or not at all.
+def write_overlay(file: Path, content: str, shape: type[OverlayFile[E]]) -> None:
+    """Whole or not at all, and nothing that could not be read again.
 
     Raises:
         UsageError: It cannot be written.
+        ConfigError: It is not of this shape; what was there stays.
     """
     scratch = file.with_suffix(".tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_text(content, encoding="utf-8")
+        load_overlay(scratch, shape)
         scratch.replace(file)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
@@ -161,5 +163,6 @@ def _lines(name: str, value: object, digits: int) -> Iterator[str]:
 
 def _fact(known: Known, digits: int) -> str:
     dated = "" if known.as_of is None else f"as_of: {known.as_of}, "
-    origin = f"source: {json.dumps(known.source)}, {dated}status: {known.status}"
+    source = json.dumps(known.source, ensure_ascii=False)
+    origin = f"source: {source}, {dated}status: {known.status}"
     return f"{{value: {figure(known):.{digits}g}, {origin}}}"

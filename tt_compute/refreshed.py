@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from tt_compute.overlay import Overlay, OverlayFile, load_overlay, overlay_text
-from tt_compute.profiles.document import ancestors
+from tt_compute.profiles.checking import build
+from tt_compute.profiles.document import ancestors, document_of
 from tt_compute.profiles.schema import UNKNOWN, DeploymentSpec, Fact, LimitFacts, PricePerMtok
 from tt_compute.types import Offer
 
@@ -58,7 +59,11 @@ def read_refreshed(folder: Path) -> Overlay[Refreshed]:
 
 
 def from_offer(offer: Offer, today: date) -> Refreshed:
-    """What the service says, with its source."""
+    """What the service says, with its source.
+
+    Raises:
+        ConfigError: No profile could say the same, such as a price below 0.
+    """
 
     def fact(value: float | None) -> Fact:
         if value is None:
@@ -71,7 +76,8 @@ def from_offer(offer: Offer, today: date) -> Refreshed:
         output=fact(offer.output_usd_per_mtok),
     )
     limits = {name: fact(getattr(offer, name)) for name in _names(LimitFacts)}
-    return Refreshed(price=Prices(usd_per_mtok=per_mtok), limits=LimitFacts(**limits))
+    said = Refreshed(price=Prices(usd_per_mtok=per_mtok), limits=LimitFacts(**limits))
+    return build(document_of(msgspec.to_builtins(said)), Refreshed)
 
 
 def stated_paths(spec: DeploymentSpec, config: Path | None) -> frozenset[str]:

@@ -57,6 +57,7 @@ CLIENT_LEVEL = {
     "execution",
     "many",
     "options",
+    "refreshing",
     "requests",
     "setup",
     "streaming",

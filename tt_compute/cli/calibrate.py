@@ -25,7 +25,7 @@ from tt_compute.cli.bench import Session, check_measurable
 from tt_compute.cli.shared import Output, command, example, printable
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
-from tt_compute.overlay import write_overlay
+from tt_compute.overlay import OverlayFile, write_overlay
 from tt_compute.paths import config_dir
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.registry import Registry
@@ -60,7 +60,7 @@ def calibrate(output: Output, *, deployment: str | None, dry_run: bool, yes: boo
         rows[spec.id] = calibration.compare(spec, apply(stated, measured), session.reports[0])
         known[spec.id] = measured
     if not dry_run:
-        write_overlay(folder / FILE_NAME, calibrated_text(known))
+        write_overlay(folder / FILE_NAME, calibrated_text(known), OverlayFile[Calibrated])
     _tell(output, rows, None if dry_run else folder / FILE_NAME)
 
 
