@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
@@ -81,6 +82,9 @@ def write_overlay(file: Path, content: str, shape: type[OverlayFile[E]]) -> None
         scratch.replace(file)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def overlay_text(deployments: Mapping[str, msgspec.Struct], *, about: str, digits: int) -> str:
