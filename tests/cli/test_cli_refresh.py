@@ -24,9 +24,11 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Starts servers; their key is in TEST_KEY."""
     monkeypatch.setenv("TEST_KEY", KEY)
     with ExitStack() as stack:
-        yield lambda service, **options: stack.enter_context(
-            in_thread(lambda: ChatServer(service, **options))
-        )
+
+        def start(service: Any, **options: Any) -> ChatServer:
+            return stack.enter_context(in_thread(lambda: ChatServer(service, **options)))
+
+        yield start
 
 
 def entry(name: str, url: str, server: str = "sambanova", **more: Any) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def test_what_goes_wrong_for_one_keeps_its_facts_and_the_others_go_on(
     assert ttc("profiles", "refresh").code == 0
     before = read_refreshed(home).deployments["bad"]
     if listed.silent:
-        monkeypatch.setitem(catalogue.offered.__kwdefaults__, "patience_s", 0.05)
+        monkeypatch.setattr(catalogue, "PATIENCE_S", 0.05)
         good.listed = Listed(status=404)
     else:
         good.listed = Listed(fields={"pricing": {"prompt": "0.0000003", "completion": "0.0000006"}})

@@ -25,7 +25,6 @@ from tt_compute.testing import backend_env, deployment_spec
 from tt_compute.types import Auth, Offer
 from tt_compute_backends.wire import catalogue
 from tt_compute_backends.wire.listing import WrongFieldError, usd_per_mtok
-from tt_compute_backends.wire.services import SERVICES
 from ttc_servers import KEY, ChatServer, Listed, closed_port
 
 pytestmark = pytest.mark.anyio
@@ -217,18 +216,13 @@ async def test_a_service_that_is_not_there_is_told_so() -> None:
         await offered("sambanova", f"http://127.0.0.1:{closed_port()}/v1")
 
 
-async def test_a_service_that_says_nothing_is_waited_for_so_long_and_no_longer() -> None:
+async def test_a_service_that_says_nothing_is_waited_for_so_long_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "PATIENCE_S", 0.05)
     async with ChatServer("sambanova", listed=Listed(silent=True)) as server:
         with pytest.raises(ConnectionFailed, match=r"no list of models within 0\.05 s"):
-            await catalogue.offered(
-                server.base_url,
-                server.origin,
-                KEY,
-                model="model-a",
-                listing=SERVICES["sambanova"].listing,
-                wall=lambda: 0.0,
-                patience_s=0.05,
-            )
+            await offered("sambanova", server.base_url)
 
 
 @pytest.mark.parametrize(

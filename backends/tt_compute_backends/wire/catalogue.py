@@ -24,6 +24,7 @@ from tt_compute_backends.wire.transport import read_all
 __all__ = ["PATIENCE_S", "Looked", "look", "offered"]
 
 PATIENCE_S: Final = 10.0
+"""For all that is asked of one service."""
 _MAX_LIST_BYTES: Final = 8 * 1024 * 1024
 """The longest known, of some 400 models with descriptions, is under 1 MiB."""
 _OK: Final = 200
@@ -62,7 +63,6 @@ async def offered(
     model: str,
     listing: Listing,
     wall: Callable[[], float],
-    patience_s: float = PATIENCE_S,
 ) -> Offer | None:
     """What is said of ``model``; None where it is not listed, or listed and not served.
 
@@ -73,14 +73,13 @@ async def offered(
         model: As the service calls it.
         listing: How this service's lists read.
         wall: Seconds since the epoch.
-        patience_s: For all of it.
 
     Raises:
         BackendError: It was not reached, refused, or what it says cannot be true.
     """
     host = urlsplit(url).hostname or "?"
     try:
-        with anyio.fail_after(patience_s):
+        with anyio.fail_after(PATIENCE_S):
             entry = await _entry(url, "models", key, model, wall)
             if entry is None or listing.public is None:
                 return _offer(entry, listing, f"{url.rstrip('/')}/models", key)
@@ -89,7 +88,7 @@ async def offered(
             source = f"{origin.rstrip('/')}/{listing.public}"
             return Offer(url=source) if public is None else _offer(public, listing, source, key)
     except TimeoutError as error:
-        raise ConnectionFailed(f"{host}: no list of models within {patience_s:g} s") from error
+        raise ConnectionFailed(f"{host}: no list of models within {PATIENCE_S:g} s") from error
 
 
 async def _entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from ttc_servers.chat import ChatServer
@@ -13,7 +13,7 @@ __all__ = ["in_thread"]
 
 
 @contextmanager
-def in_thread(make: Callable[[], ChatServer]) -> Iterator[ChatServer]:
+def in_thread(make: Callable[[], ChatServer]) -> Generator[ChatServer]:
     """The server that ``make`` makes, started; its attributes may be set while it runs."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
