@@ -12,7 +12,7 @@ from tt_compute.calibrated import apply as apply_calibrated
 from tt_compute.overlay import Overlay, facts, figure
 from tt_compute.profiles.document import child, join
 from tt_compute.profiles.schema import DeploymentSpec, Fact
-from tt_compute.refreshed import Refreshed, apply_refreshed, ignored, stated_paths
+from tt_compute.refreshed import Refreshed, apply_refreshed, ignored, in_force, stated_paths
 
 __all__ = ["Overlays"]
 
@@ -39,14 +39,18 @@ class Overlays(msgspec.Struct, frozen=True, kw_only=True):
         measured = self.calibrated.deployments.get(spec.id)
         return spec if measured is None else apply_calibrated(spec, measured)
 
-    def values(self, spec: DeploymentSpec) -> Iterator[tuple[str, float, str]]:
-        """Path, number and ``file:line`` of each value of theirs that counts."""
+    def values(self, spec: DeploymentSpec) -> Iterator[tuple[str, float | None, str]]:
+        """Path, number and ``file:line`` of each value of theirs that counts.
+
+        Args:
+            spec: The deployment as it is planned with.
+        """
         told = self.refreshed.deployments.get(spec.id)
         stated = stated_paths(spec, self.config)
         for path, fact in () if told is None else facts(told):
             if isinstance(fact, Fact) and ignored(spec, path, fact, stated) is None:
                 at = join(child("deployments", spec.id), path)
-                yield at, figure(fact), self.refreshed.origin(spec.id, path)
+                yield at, in_force(spec, path).value, self.refreshed.origin(spec.id, path)
         measured = self.calibrated.deployments.get(spec.id)
         for path, known in () if measured is None else facts(measured):
             first, _, rest = path.partition(".")

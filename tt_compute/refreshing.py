@@ -125,8 +125,8 @@ async def _ask(setup: Setup, spec: DeploymentSpec, plain: DeploymentSpec, today:
     offer = await catalogue.offered()
     if offer is None:
         raise ModelNotFound(
-            f"the service no longer lists {spec.remote_model!r}",
-            hint="it may have been withdrawn; what was known of it stays",
+            f"the service does not list {spec.remote_model!r}",
+            hint="it was withdrawn, or remote_model is not its name there; what was known of it stays",
         )
     said = from_offer(offer, today)
     changes = tuple(compare(spec, plain, said, stated_paths(plain, setup.config.file)))

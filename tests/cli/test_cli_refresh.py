@@ -222,7 +222,7 @@ WRONG: dict[str, tuple[Listed, str]] = {
     "negative": (Listed(fields={"pricing": {"prompt": "-1"}}), "a price of at least 0, got '-1'"),
     "unit": (Listed(fields={"pricing": {"prompt": "0.22"}}), "2.20e+5 USD per million tokens"),
     "context": (Listed(fields={"context_length": "long"}), "expected tokens, got 'long'"),
-    "vanished": (Listed(body=b'{"data": []}'), "the service no longer lists 'model-a'"),
+    "vanished": (Listed(body=b'{"data": []}'), "the service does not list 'model-a'"),
     "silent": (Listed(silent=True), "no list of models within 0.05 s"),
 }
 

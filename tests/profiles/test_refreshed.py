@@ -163,11 +163,18 @@ def test_each_value_is_shown_with_its_line(tmp_path: Path) -> None:
     root = f"deployments.{CLOUD}"
     overlaid = {name: value for name, value in shown.items() if name.startswith(root)}
     refreshed, calibrated = tmp_path / FILE_NAME, tmp_path / CALIBRATED
+    assert f"{root}.limits.max_context_tokens" not in overlaid
     assert overlaid == {
         f"{root}.{INPUT}": (0.25, f"{refreshed}:7"),
         f"{root}.speed.decode_tokens_per_s_by_wave.4": (90.0, f"{calibrated}:7"),
         f"{root}.hardware.memory.bandwidth_bytes_per_s": (4e10, f"{calibrated}:8"),
     }
+
+
+def test_a_count_is_shown_as_one(tmp_path: Path) -> None:
+    save(tmp_path, max_context_tokens=65_536)
+    (shown,) = (one.value for one in loaded(tmp_path).settings() if "max_context" in one.name)
+    assert repr(shown) == "65536"
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
