@@ -102,7 +102,12 @@ class Requests:
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
         planner = await self._setup.planner(request.deployment)
-        plan = planner.plan(request, self._objective(options), strict=bool(options.get("strict")))
+        plan = planner.plan(
+            request,
+            self._objective(options),
+            strict=bool(options.get("strict")),
+            conditions=self._setup.conditions(request),
+        )
         weighed = dict.fromkeys(one.deployment for one in plan.candidates)
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)
