@@ -235,6 +235,8 @@ def test_estimates_of_mocks_are_shown_apart(connect: Connect) -> None:
 def test_estimates_need_a_store_and_known_names(connect: Connect) -> None:
     with pytest.raises(StoreError, match="no store"):
         connect(top={"store": {"enabled": False}}).estimates()
-    for wrong in ({"model": "nonesuch"}, {"deployment": "nonesuch"}):
-        with pytest.raises(UnknownNameError, match="nonesuch"):
-            connect().estimates(**wrong)
+    client = connect()
+    with pytest.raises(UnknownNameError, match="nonesuch"):
+        client.estimates(model="nonesuch")
+    with pytest.raises(UnknownNameError, match="nonesuch"):
+        client.estimates(deployment="nonesuch")

@@ -61,7 +61,10 @@ def show(output: Output, *, deployment: str | None, model: str | None, mock: boo
 @_MOCK
 @command
 def export(output: Output, path: Path, *, mock: bool) -> None:
-    """Write the evidence of this store's runs into a file; numbers only, no texts."""
+    """Write what this store learned into a file.
+
+    Numbers only, no prompts and no answers.
+    """
     evidence = _with_setup(output, lambda setup: evidence_of(setup, mock=mock))
     save_evidence(evidence, path)
     questions = sum(len(one.observations) + len(one.greedy) for one in evidence.models)
@@ -75,7 +78,10 @@ def export(output: Output, path: Path, *, mock: bool) -> None:
 @_FILE
 @command
 def import_(output: Output, path: Path) -> None:
-    """Take in abilities and lengths that another machine learned; a newer file of it replaces them."""
+    """Take in what another machine learned.
+
+    Abilities and lengths; a newer file of the same machine takes the place of the older one.
+    """
     evidence = load_evidence(path)
     questions = _with_setup(output, lambda setup: take_in(setup, evidence))
     if output.as_json:
@@ -102,7 +108,10 @@ def reset(
     mock: bool,
     yes: bool,
 ) -> None:
-    """Forget what runs taught so far, all of it unless told otherwise; their receipts stay."""
+    """Forget what runs taught; receipts stay.
+
+    All of it, unless told otherwise.
+    """
     named = [
         f"{name} {value}"
         for name, value in (("model", model), ("task", task), ("deployment", deployment))
