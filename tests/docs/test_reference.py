@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
@@ -35,6 +37,7 @@ from tt_compute.profiles.schema import (
 )
 from tt_compute.registry import Registry
 from tt_compute.results import Result, StopReason
+from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import STOP_RULES
 from tt_compute.strategies import STRATEGIES
 from tt_compute.testing.subject import Subject
@@ -221,6 +224,10 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc bench": (["--deployment", "mock", "--waves", "1", "--rounds", "1"], set()),
     "ttc calibrate": (["--deployment", "mock", "--dry-run"], set()),
     "ttc report": (["--mock"], set()),
+    "ttc estimates show": (["--mock"], set()),
+    "ttc estimates export": (["learned.json", "--mock"], set()),
+    "ttc estimates import": (["elsewhere.json"], set()),
+    "ttc estimates reset": (["--yes"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),
@@ -228,6 +235,25 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc store purge": (["--yes"], set()),
 }
 """Command -> arguments, and keys whose insides are described elsewhere."""
+
+
+def teach(folder: Path) -> None:
+    """Runs of another version and of this one, and another store's evidence."""
+    learned = folder / "elsewhere.json"
+    with tt.Client() as client:
+        for _ in range(2):
+            client.feedback(client.solve("6 times 7?").id, correct=True)
+    run_quietly("estimates", "export", str(learned), "--mock")
+    learned.write_text(re.sub(r'"origin": "\w+"', '"origin": "0123"', learned.read_text()))
+    run_quietly("estimates", "import", str(learned))
+    with sqlite3.connect(folder / "data" / STORE_FILE) as connection:
+        connection.execute("UPDATE receipts SET weights = 'older' WHERE number = 1")
+    connection.close()
+
+
+def run_quietly(*arguments: str) -> None:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main(arguments)
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -249,6 +275,8 @@ def test_json_keys_are_those_of_the_document(
     if path == "ttc report":
         with tt.Client() as client:
             client.feedback(client.solve("6 times 7?").id, correct=True)
+    if path.startswith("ttc estimates"):
+        teach(folder)
     arguments, skipped = DOCUMENTS[path]
     with in_thread(lambda: ChatServer("sambanova", key=None)) as server:
         (folder / "cloud.yaml").write_text(CLOUD.format(url=server.base_url), encoding="utf-8")

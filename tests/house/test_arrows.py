@@ -52,11 +52,14 @@ ARROWS: dict[str, set[str]] = {
 }
 """What each part below the client may import; client and above may import all of these."""
 CLIENT_LEVEL = {
+    "batch",
     "client",
     "dispatch_setup",
     "execution",
+    "learning",
     "many",
     "options",
+    "purse",
     "replay",
     "refreshing",
     "requests",

@@ -22,6 +22,7 @@ _COMMANDS = {
     "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
     "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
     "report": ("report", "Predicted against actual, over past runs."),
+    "estimates": ("estimates", "What past runs taught: show, export, import, reset."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),
