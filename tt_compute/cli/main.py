@@ -22,6 +22,8 @@ _COMMANDS = {
     "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
     "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
     "report": ("report", "Predicted against actual, over past runs."),
+    "record": ("record", "Keep samples of a file of questions, for replays."),
+    "replay": ("replay", "Strategies over recorded samples: accuracy, tokens, latency, cost."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),
