@@ -173,6 +173,12 @@ weights:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a configuration, a store and a cache of its own."""
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(
+        '{"question": "6 * 7?", "gold": "42"}\n', encoding="utf-8"
+    )
+    (tmp_path / "samples.jsonl").write_text(
+        '{"question_id": "q", "gold": "a", "samples": ["a", null]}\n', encoding="utf-8"
+    )
     models = tmp_path / "my-profiles" / "models"
     models.mkdir(parents=True)
     (models / "four.yaml").write_text(MODEL, encoding="utf-8")
@@ -209,6 +215,11 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc bench": (["--deployment", "mock", "--waves", "1", "--rounds", "1"], set()),
     "ttc calibrate": (["--deployment", "mock", "--dry-run"], set()),
     "ttc report": (["--mock"], set()),
+    "ttc record": (
+        ["new.jsonl", "--questions=questions.jsonl", "--deployment=mock", "--samples=2"],
+        set(),
+    ),
+    "ttc replay": (["samples.jsonl"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),

@@ -129,6 +129,8 @@ def replay(output: Output, **options: object) -> None:
     budget = check_budget(asked.file, recordings, asked.budget)
     policies = _policies(asked, budget)
     check_rewards(asked.file, recordings, policies[0].verifier)
+    if asked.profile is not None:
+        model_name(recordings, asked.file)
     anyio.run(_run, output, asked, recordings, policies, budget)
 
 
@@ -257,7 +259,7 @@ async def _fit(
     output: Output, asked: _Asked, questions: list[Question], spec: DeploymentSpec | None
 ) -> None:
     assert asked.profile is not None
-    name = model_name(questions, asked.file)
+    name = model_name([question.recording for question in questions], asked.file)
     samples = sum(len(question.right) for question in questions)
     ability = await fit_ability(
         questions,

@@ -14,6 +14,7 @@ import msgspec
 from tt_compute.errors import UsageError
 from tt_compute.profiles.schema import Ability, Fact, ModelProfile, TaskKind
 from tt_compute.replay.answers import Question
+from tt_compute.replay.recording import Recording
 
 __all__ = ["concentration", "fit_ability", "model_name", "profile_text", "wrong_agreement"]
 
@@ -99,13 +100,13 @@ def wrong_agreement(wrong: Sequence[Sequence[int]]) -> float | None:
     return math.sqrt(same / pairs) if pairs else None
 
 
-def model_name(questions: Sequence[Question], file: Path) -> str:
+def model_name(recordings: Sequence[Recording], file: Path) -> str:
     """The one model that was recorded.
 
     Raises:
         UsageError: There are several, or none is named.
     """
-    names = sorted({question.recording.model for question in questions})
+    names = sorted({recording.model for recording in recordings})
     if len(names) > 1 or not names[0]:
         raise UsageError(
             f"{file}: an ability is of one model, and the file names {', '.join(map(repr, names))}",

@@ -27,8 +27,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     gold: Text
     question_id: Text | None = None
     """None = its line's number."""
-    dataset: str | None = None
-    """None = the file's name."""
+    dataset: str = ""
+    """Empty = the file's name."""
 
     def __post_init__(self) -> None:
         """Refuse what nobody can answer."""
@@ -84,6 +84,8 @@ def _generated(task: str, size: int, seed: int) -> list[Asked]:
         entries = list(library.create_dataset(task, size=size, seed=seed))
     except (ValueError, AssertionError) as error:
         raise UsageError(f"reasoning-gym makes no {size} questions of {task!r}: {error}") from error
+    if not entries:
+        raise UsageError(f"reasoning-gym:{task}:{size} holds no question")
     return [
         Asked(
             question=entry["question"],
