@@ -1,6 +1,10 @@
 """How long the planner takes to decide, over fleets of synthetic deployments.
 
-    python benchmarks/planner.py
+    python benchmarks/planner.py --output docs/figures/planner.md
+
+Whether decisions are right is shown elsewhere: ``planner_forms.py`` (closed forms against simulation),
+``planner_replay.py`` and ``planner_regret.py`` (recorded samples of real models), ``planner_live.py`` (this
+machine), ``published_rates.py`` (published speeds).
 
 ``decide`` is ``Plan.elapsed_us``, from request to choice with the tables of the kind of request made;
 ``whole call`` is all of ``Planner.plan`` then, which also writes out every candidate; ``first call`` makes
@@ -10,12 +14,15 @@ holds once its tables are made.
 
 from __future__ import annotations
 
+import argparse
 import random
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from report import conditions, markdown, write
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.types import Objective
@@ -164,7 +171,7 @@ def memory_mib(specs: list[DeploymentSpec], request: PlanRequest) -> float:
     return size / 2**20
 
 
-def rows(size: int, *, has_verifier: bool) -> None:
+def rows(size: int, *, has_verifier: bool) -> Iterator[list[str]]:
     specs = fleet(size)
     request = PlanRequest(task="math", input_tokens=300, has_verifier=has_verifier)
     one = planner(specs)
@@ -184,22 +191,35 @@ def rows(size: int, *, has_verifier: bool) -> None:
             whole.append((time.perf_counter() - start) * 1e6)
             decide.append(plan.elapsed_us)
             candidates = len(plan.candidates)
-        print(
-            f"| {size} | {'yes' if has_verifier else 'no'} | {name} | {candidates} "
-            f"| {statistics.median(decide):,.0f} | {statistics.median(whole):,.0f} "
-            f"| {first:,.0f} | {held:.1f} |"
-        )
+        yield [
+            str(size),
+            "yes" if has_verifier else "no",
+            name,
+            str(candidates),
+            f"{statistics.median(decide):,.0f}",
+            f"{max(decide):,.0f}",
+            f"{statistics.median(whole):,.0f}",
+            f"{first:,.0f}",
+            f"{held:.1f}",
+        ]
 
 
 def main() -> None:
-    print(
-        "| deployments | verifier | objective | candidates | decide us | whole call us "
-        "| first call us | memory MiB |"
-    )
-    print("|---:|---|---|---:|---:|---:|---:|---:|")
-    for size in SIZES:
-        for has_verifier in (False, True):
-            rows(size, has_verifier=has_verifier)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    header = [
+        "deployments", "verifier", "objective", "candidates", "decide, us", "slowest", "whole call, us",
+        "first call, us", "memory, MiB",
+    ]  # fmt: skip
+    lines = [
+        line
+        for size in SIZES
+        for has_verifier in (False, True)
+        for line in rows(size, has_verifier=has_verifier)
+    ]
+    text = f"# Decision time\n\n`python benchmarks/planner.py`: {conditions()}.\n\n{markdown(header, lines)}"
+    write(options.output, text)
 
 
 if __name__ == "__main__":

@@ -95,12 +95,12 @@ def service(model: str) -> DeploymentSpec:
 
 
 def planner(trained: Mapping[str, Sequence[Recorded]]) -> Planner:
-    lengths: dict[tuple[str, str], LengthEvidence] = {}
+    lengths: dict[tuple[str, str], tuple[LengthEvidence, ...]] = {}
     for model, questions in trained.items():
         tokens = sorted(count for question in questions for count in question.tokens or ())
         p95 = tokens[math.ceil(0.95 * len(tokens)) - 1]
-        lengths[model, "math"] = LengthEvidence(
-            n=len(tokens), mean=statistics.fmean(tokens), p95=p95
+        lengths[model, "math"] = (
+            LengthEvidence(n=len(tokens), mean=statistics.fmean(tokens), p95=p95),
         )
     observations = {
         (model, "math"): tuple(question.observation() for question in questions)

@@ -18,11 +18,13 @@ from tt_compute.types import (
     GenerateRequest,
     Message,
     ModelInfo,
+    Offer,
     Probe,
 )
 
 __all__ = [
     "Backend",
+    "Catalogue",
     "Embedder",
     "Examinable",
     "Generation",
@@ -138,6 +140,19 @@ class Examinable(Protocol):
 
     async def examine(self) -> Sequence[Finding]:
         """What was found; also that the service cannot be reached, which raises nothing."""
+        ...
+
+
+@runtime_checkable
+class Catalogue(Protocol):
+    """Optional ability: read what the service offers of the deployment's model, at no cost."""
+
+    async def offered(self) -> Offer | None:
+        """None = the service lists models, and this one is not among them.
+
+        Raises:
+            BackendError: It was not reached, refused, or what it says cannot be true.
+        """
         ...
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar, cast
 
 import msgspec
 
-from tt_compute.profiles.checking import build
-from tt_compute.profiles.schema import DeploymentSpec, Efficiency, Fact, Speed, Ttft
-from tt_compute.profiles.yaml import load_yaml
+from tt_compute.overlay import Overlay, OverlayFile, load_overlay, merged, overlay_text
+from tt_compute.profiles.schema import DeploymentSpec, Efficiency, Fact, Speed
 
-__all__ = ["FILE_NAME", "Calibrated", "apply", "calibrated_text", "load_calibrated"]
+__all__ = [
+    "FILE_NAME",
+    "Calibrated",
+    "apply",
+    "calibrated_text",
+    "load_calibrated",
+    "read_calibrated",
+]
 
 FILE_NAME = "calibrated.yaml"
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Calibrated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,19 +31,22 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     efficiency: Efficiency = Efficiency()
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    version: Literal[1] = 1
-    deployments: dict[str, Calibrated] = {}
-
-
 def load_calibrated(folder: Path) -> Mapping[str, Calibrated]:
     """What ``calibrated.yaml`` in a folder says of each deployment; nothing where there is none.
 
     Raises:
         ConfigError: The file is not what ``ttc calibrate`` writes; delete it to begin anew.
     """
-    file = folder / FILE_NAME
-    return build(load_yaml(file), _File).deployments if file.is_file() else {}
+    return read_calibrated(folder).deployments
+
+
+def read_calibrated(folder: Path) -> Overlay[Calibrated]:
+    """The same with the place of each value.
+
+    Raises:
+        ConfigError: As above.
+    """
+    return load_overlay(folder / FILE_NAME, OverlayFile[Calibrated])
 
 
 def apply(spec: DeploymentSpec, calibrated: Calibrated) -> DeploymentSpec:
@@ -55,75 +60,20 @@ def apply(spec: DeploymentSpec, calibrated: Calibrated) -> DeploymentSpec:
     return msgspec.structs.replace(
         spec,
         deployment=msgspec.structs.replace(
-            spec.deployment, speed=_merged(spec.deployment.speed, calibrated.speed)
+            spec.deployment, speed=merged(spec.deployment.speed, calibrated.speed)
         ),
         hardware=msgspec.structs.replace(
             hardware,
             memory=memory,
-            efficiency=_merged(hardware.efficiency, calibrated.efficiency),
+            efficiency=merged(hardware.efficiency, calibrated.efficiency),
         ),
     )
 
 
 def calibrated_text(deployments: Mapping[str, Calibrated]) -> str:
     """The file that says this."""
-    lines = [
-        "# Written by `ttc calibrate`; it takes the place of what the profiles say. Delete it to go back to them.",
-        "version: 1",
-        "deployments:" if deployments else "deployments: {}",
-    ]
-    for name, calibrated in sorted(deployments.items()):
-        lines.append(f"  {json.dumps(name)}:")
-        lines += [f"    {line}" for line in _lines(calibrated)] or ["    {}"]
-    return "\n".join(lines) + "\n"
-
-
-def _merged(stated: T, measured: T) -> T:
-    known = {
-        field: value for field, value in msgspec.structs.asdict(measured).items() if _known(value)
-    }
-    return msgspec.structs.replace(stated, **known)
-
-
-def _known(value: object) -> bool:
-    if isinstance(value, Fact):
-        return value.value is not None
-    if isinstance(value, Ttft):
-        return value.p50 is not None
-    return bool(value)
-
-
-def _lines(calibrated: Calibrated) -> Iterator[str]:
-    if _known(calibrated.bandwidth_bytes_per_s):
-        yield f"bandwidth_bytes_per_s: {_fact(calibrated.bandwidth_bytes_per_s)}"
-    for name in ("speed", "efficiency"):
-        section: msgspec.Struct = getattr(calibrated, name)
-        known = [
-            (field, value)
-            for field, value in msgspec.structs.asdict(section).items()
-            if _known(value)
-        ]
-        if known:
-            yield f"{name}:"
-        for field, value in known:
-            yield from (f"  {line}" for line in _value(field, value))
-
-
-def _value(field: str, value: object) -> Iterator[str]:
-    if isinstance(value, Fact):
-        yield f"{field}: {_fact(value)}"
-    elif isinstance(value, Ttft):
-        yield f"{field}: {{value: {value.p50:.4g}, {_origin(value)}}}"
-    else:
-        yield f"{field}:"
-        rates = cast("Mapping[str, Fact]", value)
-        yield from (f"  '{width}': {_fact(fact)}" for width, fact in rates.items())
-
-
-def _fact(fact: Fact) -> str:
-    return f"{{value: {fact.value:.4g}, {_origin(fact)}}}"
-
-
-def _origin(fact: Fact | Ttft) -> str:
-    dated = "" if fact.as_of is None else f"as_of: {fact.as_of}, "
-    return f"source: {json.dumps(fact.source)}, {dated}status: {fact.status}"
+    about = (
+        "Written by `ttc calibrate`; it takes the place of what the profiles say. "
+        "Delete it to go back to them."
+    )
+    return overlay_text(deployments, about=about, digits=4)

@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from tt_compute.calibrated import Calibrated, apply, load_calibrated
+from tt_compute.calibrated import read_calibrated
 from tt_compute.config_trust import check_destination
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
+from tt_compute.overlay import Overlay
+from tt_compute.overlays import Overlays
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
 from tt_compute.planning.types import Objective
 from tt_compute.profiles.checking import check
@@ -20,6 +22,7 @@ from tt_compute.profiles.document import Document, Tree, child, document_of, sho
 from tt_compute.profiles.library import ProfileLibrary
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.profiles.yaml import load_yaml
+from tt_compute.refreshed import read_refreshed
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -95,8 +98,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Path
     chosen: bool = True
     """Whether somebody named the file, or wrote the mapping; False = it was just there."""
-    calibrated: Mapping[str, Calibrated] = {}
-    """What was measured, by deployment."""
+    overlays: Overlays = Overlays()
+    """What was refreshed and measured, by deployment."""
     origins: dict[str, str]
     """Where each effective value comes from: ``file:line``, ``default``, ``environment TTC_...``."""
 
@@ -109,6 +112,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         folder: Path | None = None,
         available: Callable[[str], bool] | None = None,
         calibrated: bool = True,
+        refreshed: bool = True,
     ) -> Config:
         """Find and read the configuration.
 
@@ -121,6 +125,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             available: Whether a backend, by name, could run here; asked only where the configuration
                 names no deployments.
             calibrated: Whether what was measured takes the place of what the profiles say.
+            refreshed: Whether what the services said takes it.
 
         Raises:
             ConfigError: It cannot be used; the first fault.
@@ -130,7 +135,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         document = Document(tree={}) if file is None else load_yaml(file)
         beside = config_dir(environ) if file is None else file.parent
         made = _make(document, file, origin, environ, available)
-        return _with_calibration(made, load_calibrated(beside)) if calibrated else made
+        overlays = Overlays(
+            config=file,
+            refreshed=read_refreshed(beside) if refreshed else Overlay(),
+            calibrated=read_calibrated(beside) if calibrated else Overlay(),
+        )
+        deployments = tuple(overlays.applied(spec) for spec in made.deployments)
+        return msgspec.structs.replace(made, deployments=deployments, overlays=overlays)
 
     @classmethod
     def from_mapping(
@@ -161,10 +172,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         spec = self.library.resolve(deployment)
         if not self.chosen:
             check_destination(spec)
-        return _calibrated(spec, self.calibrated)
+        return self.overlays.applied(spec)
 
     def settings(self) -> tuple[Setting, ...]:
-        """Each effective value and its origin."""
+        """Each effective value and its origin; of a deployment, what is not as its profile says."""
         values: dict[str, Any] = {
             "config": self.file and str(self.file),
             "profiles": [str(root) for root in self.library.roots],
@@ -175,19 +186,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "data_dir": str(self.data_dir),
             "cache_dir": str(self.cache_dir),
         }
-        return tuple(Setting(name, value, self.origins[name]) for name, value in values.items())
-
-
-def _with_calibration(config: Config, calibrated: Mapping[str, Calibrated]) -> Config:
-    if not calibrated:
-        return config
-    deployments = tuple(_calibrated(spec, calibrated) for spec in config.deployments)
-    return msgspec.structs.replace(config, deployments=deployments, calibrated=calibrated)
-
-
-def _calibrated(spec: DeploymentSpec, calibrated: Mapping[str, Calibrated]) -> DeploymentSpec:
-    found = calibrated.get(spec.id)
-    return spec if found is None else apply(spec, found)
+        own = (Setting(name, value, self.origins[name]) for name, value in values.items())
+        overlaid = (
+            Setting(*one) for spec in self.deployments for one in self.overlays.values(spec)
+        )
+        return (*own, *overlaid)
 
 
 def embedded_default(available: Callable[[str], bool], library: ProfileLibrary) -> DeploymentSpec:

@@ -13,6 +13,7 @@ from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import DeadlineExceeded, SpendCapReached
 from tt_compute.planning.types import Candidate, Plan
+from tt_compute.prompts import estimate_tokens
 from tt_compute.results import (
     Progress,
     Receipt,
@@ -317,6 +318,7 @@ def _tally(job: Job, outcome: Outcome) -> Tally:
         accepted=accepted,
         refused=refused,
         greedy=job.chosen.sampling.temperature == 0,
+        prompt_tokens=estimate_tokens(job.request.messages),
     )
 
 

@@ -134,7 +134,7 @@ class Requests:
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
         estimates = await self._setup.estimates()
-        ability = ability_of(spec.model, plan.task, estimates)
+        ability = ability_of(spec.model, plan.task, estimates, estimate_tokens(prepared.messages))
         if chosen.sampling.temperature == 0:
             ability = ability.greedy()
         one_text = chosen.max_samples == 1

@@ -61,6 +61,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """By the verifier."""
     greedy: bool = False
     """Drawn at temperature 0."""
+    prompt_tokens: int | None = None
+    """As they were estimated for the plan."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from tt_compute.backend import Examinable
+from tt_compute.backend import Catalogue, Examinable
 from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
@@ -166,6 +166,15 @@ class Setup:
         """
         backend = await self._backends.get(spec)
         return await backend.examine() if isinstance(backend, Examinable) else ()
+
+    async def catalogue(self, spec: DeploymentSpec) -> Catalogue | None:
+        """The deployment's backend, where it can tell what its service offers.
+
+        Raises:
+            BackendError: The backend cannot be made.
+        """
+        backend = await self._backends.get(spec)
+        return backend if isinstance(backend, Catalogue) else None
 
     async def estimates(self) -> Estimates:
         """What past runs taught, as of the last time it was read."""

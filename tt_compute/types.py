@@ -72,6 +72,7 @@ __all__ = [
     "ModelNotFound",
     "ModelProfile",
     "ModelStore",
+    "Offer",
     "OutOfMemory",
     "Part",
     "Placement",
@@ -379,6 +380,22 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool | None
     """None = not checked, or worth no alarm."""
     detail: str
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service says of one model in its list of models; None = it does not say."""
+
+    url: str
+    """Where it says so."""
+    input_usd_per_mtok: float | None = None
+    cached_input_usd_per_mtok: float | None = None
+    output_usd_per_mtok: float | None = None
+    max_context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    deprecated: bool = False
+    """The service means to withdraw it."""
 
 
 class Clock(Protocol):

@@ -72,6 +72,21 @@ def test_the_table_holds_the_policy_and_its_baselines(ttc: Ttc) -> None:
     assert names == ["majority, beta:0.9", "single", "fixed 8", "oracle"]
 
 
+@pytest.mark.parametrize(
+    ("verifier", "waves"), [("exact", None), ("reward:0.5", None), ("reward", 1)]
+)
+def test_best_of_n_draws_one_by_one_where_one_can_end_it(
+    ttc: Ttc, home: Path, verifier: str, waves: int | None
+) -> None:
+    """Where no sample can be accepted, the whole budget is one wave."""
+    line = {"question_id": "p", "gold": "a", "samples": ["b", "b", "b"], "reward": [0, 0.1, 0]}
+    (home / "samples.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    arguments = ("--strategy", "best_of_n", "--verifier", verifier, "--json")
+    document = ttc("replay", "samples.jsonl", *arguments).document
+    assert document["samples_mean"] == 3
+    assert document["waves_mean"] == (waves or 3)
+
+
 def test_a_sweep_is_a_table_a_document_and_a_picture(ttc: Ttc, home: Path) -> None:
     """Every budget with every rule that was named, beside votes without one."""
     arguments = ("replay", "samples.jsonl", "--sweep", "--stop", "beta", "--stop", "beta:0.9")

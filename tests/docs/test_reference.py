@@ -40,6 +40,8 @@ from tt_compute.strategies import STRATEGIES
 from tt_compute.testing.subject import Subject
 from tt_compute.types import Capabilities
 from tt_compute_backends.mock_options import FaultKind, Quantiles
+from ttc_servers import ChatServer
+from ttc_servers.thread import in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -155,6 +157,15 @@ version: 1
 profiles: [./my-profiles]
 deployments: [mock, mock/strong]
 """
+CLOUD = """\
+deployments:
+  - id: cloud
+    backend: openai
+    model: {{id: model-a}}
+    hardware: {{id: far, local: false}}
+    endpoint: {{base_url: "{url}"}}
+    options: {{server: sambanova}}
+"""
 WEIGHTS = b"GGUF"
 MODEL = f"""\
 kind: model
@@ -210,6 +221,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc backends": ([], set()),
     "ttc profiles list": ([], set()),
     "ttc profiles validate": ([], set()),
+    "ttc profiles refresh": (["--deployment", "cloud", "--config", "cloud.yaml"], set()),
     "ttc models list": ([], set()),
     "ttc models pull": (["four-bytes"], set()),
     "ttc bench": (["--deployment", "mock", "--waves", "1", "--rounds", "1"], set()),
@@ -249,7 +261,9 @@ def test_json_keys_are_those_of_the_document(
         with tt.Client() as client:
             client.feedback(client.solve("6 times 7?").id, correct=True)
     arguments, skipped = DOCUMENTS[path]
-    document = run([*path.split()[1:], *arguments, "--json"], capsys)
+    with in_thread(lambda: ChatServer("sambanova", key=None)) as server:
+        (folder / "cloud.yaml").write_text(CLOUD.format(url=server.base_url), encoding="utf-8")
+        document = run([*path.split()[1:], *arguments, "--json"], capsys)
     assert described == keys(document, frozenset(skipped)) - {"error"}
 
 

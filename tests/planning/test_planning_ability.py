@@ -15,6 +15,7 @@ from tt_compute.planning.ability import ability_of
 from tt_compute.planning.estimates import Estimates, LengthEvidence, blend
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.observations import Observation
+from tt_compute.planning.similarity import length_band, similarity
 from tt_compute.profiles.schema import Ability, Fact, ModelProfile
 
 KEY = ("llama-3.1-8b", "math")
@@ -73,14 +74,14 @@ def test_samples_without_an_answer_move_the_share_of_them(model: ModelProfile) -
 
 def test_lengths_move_with_evidence(model: ModelProfile) -> None:
     """Halfway, geometrically, after ten samples."""
-    seen = Estimates(lengths={KEY: LengthEvidence(n=10, mean=400, p95=800)})
+    seen = Estimates(lengths={KEY: (LengthEvidence(n=10, mean=400, p95=800),)})
     found = ability_of(model, "math", seen)
     assert found.tokens_mean == pytest.approx(200)
     assert found.tokens_p95 == pytest.approx(400)
 
 
 def test_empty_completions_do_not_break_the_lengths(model: ModelProfile) -> None:
-    seen = Estimates(lengths={KEY: LengthEvidence(n=10**6, mean=0, p95=0)})
+    seen = Estimates(lengths={KEY: (LengthEvidence(n=10**6, mean=0, p95=0),)})
     assert ability_of(model, "math", seen).tokens_mean == pytest.approx(1, rel=0.01)
 
 
@@ -156,3 +157,33 @@ def test_a_greedy_sample_has_a_success_rate_of_its_own() -> None:
 def test_without_a_greedy_rate_that_of_varied_samples_stands_for_it() -> None:
     model = ModelProfile(id="m", abilities={"math": Ability(success_rate=Fact(value=0.2))})
     assert ability_of(model, "math", Estimates()).greedy().mean == 0.2
+
+
+def test_questions_of_similar_length_count_more(model: ModelProfile) -> None:
+    """Short ones were answered in a few tokens, long ones never and at length; the plan follows the prompt."""
+    short = tuple(Observation(right=4, prompt_tokens=20) for _ in range(40))
+    long = tuple(Observation(refused=4, prompt_tokens=200) for _ in range(40))
+    lengths = (
+        LengthEvidence(n=160, mean=20, p95=30, prompt_tokens=20),
+        LengthEvidence(n=160, mean=500, p95=700, prompt_tokens=200),
+    )
+    seen = Estimates(observations={KEY: short + long}, lengths={KEY: lengths})
+    easy = ability_of(model, "math", seen, 22)
+    hard = ability_of(model, "math", seen, 180)
+    any_length = ability_of(model, "math", seen)
+    assert easy.mean is not None
+    assert hard.mean is not None
+    assert any_length.mean is not None
+    assert hard.mean < 0.35 < any_length.mean < 0.65 < easy.mean
+    assert easy.tokens_mean is not None
+    assert hard.tokens_mean is not None
+    assert easy.tokens_mean < 80
+    assert hard.tokens_mean > 300
+
+
+@given(tokens=st.integers(1, 10**6), other=st.integers(1, 10**6))
+def test_similarity_is_symmetric_and_never_nothing(tokens: int, other: int) -> None:
+    assert similarity(tokens, other) == similarity(other, tokens)
+    assert 0.1 <= similarity(tokens, other) <= similarity(tokens, tokens) == 1
+    assert similarity(tokens, None) == 1
+    assert 0.7 < length_band(tokens) / tokens < 1.5

@@ -226,6 +226,8 @@ async def test_seconds_and_dollars_are_those_of_the_deployment(read: Read) -> No
     assert one_by_one.samples_mean == 3
     assert one_by_one.latency_s_mean == pytest.approx(3 * (0.1 + 10 / 100))
     assert one_by_one.cost_usd_mean == pytest.approx((3 * 1000 * 1 + 33 * 2) / 1e6)
+    unknown = await lab(await read({"samples": ["a"]}), bill=bill).figures(vote(1))
+    assert (unknown.latency_s_mean, unknown.cost_usd_mean) == (None, None)
     at_once = await lab(questions, bill=bill).figures(vote(4))
     assert at_once.latency_s_mean == pytest.approx(0.1 + 10 / 100)
 

@@ -114,9 +114,9 @@ async def test_what_is_recorded_does_not_depend_on_where_it_was_interrupted(
 async def test_a_cancelled_recording_leaves_whole_lines(tmp_path: Path) -> None:
     """As Ctrl-C does it: what is in flight is dropped, what is written is valid."""
     file = tmp_path / "s.jsonl"
+    told: list[Asked] = []
     async with client(tmp_path, latency={"ttft_s": 1, "tokens_per_s": 1}) as opened:
         with anyio.CancelScope() as scope:
-            told: list[Asked] = []
 
             def stop(asked: Asked) -> None:
                 told.append(asked)

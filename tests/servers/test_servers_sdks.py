@@ -113,6 +113,15 @@ async def test_models_are_listed() -> None:
         await client.close()
 
 
+async def test_cerebras_public_models_are_of_the_sdks_type() -> None:
+    """No field is missing, and none has another type."""
+    types: Any = pytest.importorskip("cerebras.cloud.sdk.types.model_retrieve_response")
+    entry = ChatServer("cerebras").shape.public_model("model-a")
+    public = types.PublicModel.model_validate(entry, strict=True)
+    assert public.pricing.prompt == "0.00000035"
+    assert set(entry) <= set(types.PublicModel.model_fields)
+
+
 async def test_what_is_billed_is_what_was_written() -> None:
     """Of a whole answer all of it; of one that was left what had been sent by then."""
     async with ChatServer("openai", script=Script(per_token_s=0.01)) as server:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raw_client import ASKED, STREAMED, ask, events
-from ttc_servers import ChatServer, Script
+from ttc_servers import ChatServer, Listed, Script
 from ttc_servers.shapes import go_duration
 
 pytestmark = pytest.mark.anyio
@@ -205,6 +205,34 @@ async def test_models_are_listed_to_who_has_the_key(service: Any) -> None:
     assert one == listed["data"][1]
     assert ("context_window" in one) == (service == "groq")
     assert (missing.status, refused.status) == (404, 401)
+
+
+async def test_cerebras_has_a_public_list_that_takes_no_key() -> None:
+    """Prices are text there, per token; a model that is not on it has an error without ``error``."""
+    async with ChatServer("cerebras", models=("one",)) as server:
+        path = "//public/v1/models"
+        listed = (await ask(server, None, method="GET", path=path, key=None)).document
+        missing = await ask(server, None, method="GET", path=f"{path}/two", key=None)
+        own = (await ask(server, None, method="GET", path="/models")).document
+    assert listed["data"][0]["pricing"] == {"prompt": "0.00000035", "completion": "0.00000075"}
+    assert missing.status == 404
+    assert "not publicly available" in missing.document["detail"]
+    assert "pricing" not in own["data"][0]
+
+
+@pytest.mark.parametrize("service", ["openrouter", "sambanova"])
+async def test_lists_that_need_no_key(service: Any) -> None:
+    async with ChatServer(service) as server:
+        listed = (await ask(server, None, method="GET", path="/models", key=None)).document
+    kind = str if service == "openrouter" else float
+    assert isinstance(listed["data"][0]["pricing"]["prompt"], kind)
+
+
+async def test_a_list_may_go_wrong_and_completions_do_not() -> None:
+    async with ChatServer("groq", listed=Listed(status=503, body=b"<html>")) as server:
+        listed = await ask(server, None, method="GET", path="/models")
+        assert (await ask(server)).status == 200
+    assert (listed.status, listed.headers["content-type"]) == (503, "text/html")
 
 
 async def test_cerebras_is_warmed_without_a_key() -> None:

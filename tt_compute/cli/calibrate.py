@@ -25,7 +25,7 @@ from tt_compute.cli.bench import Session, check_measurable
 from tt_compute.cli.shared import Output, command, example, printable
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
-from tt_compute.errors import UsageError
+from tt_compute.overlay import OverlayFile, write_overlay
 from tt_compute.paths import config_dir
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.registry import Registry
@@ -60,7 +60,7 @@ def calibrate(output: Output, *, deployment: str | None, dry_run: bool, yes: boo
         rows[spec.id] = calibration.compare(spec, apply(stated, measured), session.reports[0])
         known[spec.id] = measured
     if not dry_run:
-        _write(folder, known)
+        write_overlay(folder / FILE_NAME, calibrated_text(known), OverlayFile[Calibrated])
     _tell(output, rows, None if dry_run else folder / FILE_NAME)
 
 
@@ -78,18 +78,6 @@ def _measured(spec: DeploymentSpec, report: BenchReport) -> Calibrated:
     return calibration.calibrate(
         spec, report, bandwidth=bandwidth, as_of=datetime.now(UTC).date().isoformat()
     )
-
-
-def _write(folder: Path, known: dict[str, Calibrated]) -> None:
-    """Whole or not at all."""
-    file = folder / FILE_NAME
-    scratch = file.with_suffix(".tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(calibrated_text(known), encoding="utf-8")
-        scratch.replace(file)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def _tell(output: Output, rows: dict[str, Sequence[Comparison]], file: Path | None) -> None:

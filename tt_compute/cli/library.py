@@ -15,6 +15,7 @@ import msgspec
 from rich.text import Text
 
 from tt_compute.cli.codes import BAD_USAGE
+from tt_compute.cli.refresh import refresh_profiles
 from tt_compute.cli.screen import Screen
 from tt_compute.cli.shared import (
     Output,
@@ -102,6 +103,9 @@ def validate_profiles(output: Output, paths: tuple[Path, ...]) -> None:
         output.say(f"{counted(findings.files, 'file')}, {counted(len(findings.errors), 'error')}")
     if findings.errors:
         sys.exit(BAD_USAGE)
+
+
+profiles.add_command(refresh_profiles)
 
 
 @click.group()

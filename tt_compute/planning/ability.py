@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from tt_compute.planning.estimates import (
     ABILITY_PRIOR_QUESTIONS,
     LENGTH_PRIOR_SAMPLES,
     Estimates,
+    LengthEvidence,
     blend,
 )
 from tt_compute.planning.observations import (
@@ -18,6 +19,7 @@ from tt_compute.planning.observations import (
     questions_learned,
 )
 from tt_compute.planning.questions import Questions
+from tt_compute.planning.similarity import similarity
 from tt_compute.profiles.schema import Ability, ModelProfile, TaskKind
 
 __all__ = ["TaskAbility", "ability_of"]
@@ -62,18 +64,29 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
         return self.questions is not None and self.abstain_share is not None
 
 
-def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> TaskAbility:
+def ability_of(
+    model: ModelProfile, task: TaskKind, estimates: Estimates, prompt_tokens: int | None = None
+) -> TaskAbility:
     """The profile's ability moved by what was learned.
 
     The profile's word counts as ``ABILITY_PRIOR_QUESTIONS`` observed questions. Where it has none, evidence
     starts from one question of which half the samples are right. Lengths are blended with
-    ``LENGTH_PRIOR_SAMPLES``.
+    ``LENGTH_PRIOR_SAMPLES``. What was seen of prompts about as long counts more (``planning.similarity``).
+
+    Args:
+        model: The model.
+        task: The kind of task.
+        estimates: What was seen.
+        prompt_tokens: Of the question; None = of any.
     """
     key = (model.id, task)
     stated = model.abilities.get(task, Ability())
-    varied, greedy = _observations(stated, estimates, key)
+    varied, greedy = (
+        tuple(_weighed(one, prompt_tokens) for one in found)
+        for found in _observations(stated, estimates, key)
+    )
     ability = _quality(stated, varied)
-    tokens_mean, tokens_p95 = _lengths(stated, estimates, key)
+    tokens_mean, tokens_p95 = _lengths(stated, estimates.lengths.get(key, ()), prompt_tokens)
     quality: dict[str, object] = {
         "success_rate": ability.mean,
         "concentration": ability.questions or stated.concentration.value,
@@ -89,6 +102,11 @@ def ability_of(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Tas
         unknown_quality=_unknown(quality, model, task),
         unknown_lengths=_unknown(lengths, model, task),
     )
+
+
+def _weighed(one: Observation, prompt_tokens: int | None) -> Observation:
+    weight = one.weight * similarity(one.prompt_tokens, prompt_tokens)
+    return msgspec.structs.replace(one, weight=weight, prompt_tokens=None)
 
 
 def _observations(
@@ -153,15 +171,18 @@ def _unknown(values: Mapping[str, object], model: ModelProfile, task: TaskKind) 
 
 
 def _lengths(
-    stated: Ability, estimates: Estimates, key: tuple[str, str]
+    stated: Ability, evidence: Sequence[LengthEvidence], prompt_tokens: int | None
 ) -> tuple[float | None, float | None]:
     mean, p95 = stated.completion_tokens_mean.value, stated.completion_tokens_p95.value
-    evidence = estimates.lengths.get(key)
-    if evidence is None:
+    weighed = [(one, one.n * similarity(one.prompt_tokens, prompt_tokens)) for one in evidence]
+    n = sum(weight for _, weight in weighed)
+    if not n:
         return mean, p95
+    seen_mean = sum(one.mean * weight for one, weight in weighed) / n
+    seen_p95 = sum(one.p95 * weight for one, weight in weighed) / n
     # A model that always answers with nothing has a length of 0; a token is the least a sample takes.
-    mean = blend(mean, max(1.0, evidence.mean), evidence.n, LENGTH_PRIOR_SAMPLES)
-    p95 = blend(p95, max(1.0, evidence.p95), evidence.n, LENGTH_PRIOR_SAMPLES)
+    mean = blend(mean, max(1.0, seen_mean), n, LENGTH_PRIOR_SAMPLES)
+    p95 = blend(p95, max(1.0, seen_p95), n, LENGTH_PRIOR_SAMPLES)
     return mean, max(mean, p95)
 
 

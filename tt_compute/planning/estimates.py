@@ -38,6 +38,8 @@ class LengthEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """Samples, older ones as shares of one."""
     mean: float
     p95: float
+    prompt_tokens: int | None = None
+    """Length of the prompts, about; None = of any."""
 
 
 class SpeedEvidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +66,8 @@ class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """Of varied samples, by model id and task kind, the newest first."""
     greedy: Mapping[tuple[str, str], tuple[Observation, ...]] = {}
     """Of samples at temperature 0, likewise."""
-    lengths: Mapping[tuple[str, str], LengthEvidence] = {}
-    """By model id and task kind."""
+    lengths: Mapping[tuple[str, str], tuple[LengthEvidence, ...]] = {}
+    """By model id and task kind; one for each length of prompts that was seen."""
     speeds: Mapping[tuple[str, str], tuple[SpeedEvidence, ...]] = {}
     """By deployment id and task kind."""
 

@@ -65,6 +65,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
     """A lone sample is drawn at temperature 0."""
+    prompt_tokens: int | None = None
+    """About how long the prompt is; None = of any length."""
     reliability: Reliability = Reliability()
     """Of the verifier, if there is one."""
 
@@ -122,7 +124,7 @@ def make_offer(
     wanted: Wanted,
 ) -> Offer:
     """Work out every option of one deployment."""
-    ability = ability_of(spec.model, wanted.task, estimates)
+    ability = ability_of(spec.model, wanted.task, estimates, wanted.prompt_tokens)
     max_tokens = _max_tokens(spec, ability, wanted)
     ability = _cut_short(ability, max_tokens)
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))

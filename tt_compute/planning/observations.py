@@ -43,6 +43,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Samples without an answer."""
     weight: float = 1.0
     """Of this question among all."""
+    prompt_tokens: int | None = None
+    """Length of its prompt; None = unknown."""
 
     @property
     def samples(self) -> int:

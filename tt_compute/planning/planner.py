@@ -22,6 +22,7 @@ from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed,
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.menu import STRATEGIES, Offer, Wanted, make_offer, sampling_for
 from tt_compute.planning.request import PlanRequest
+from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.stopping import parse_stop_rule
@@ -83,6 +84,8 @@ class Planner:
         self._unavailable = unavailable
         self._estimates = estimates
         self._clock = clock
+        self._learned = bool(estimates.observations or estimates.greedy or estimates.lengths)
+        """Whether prompts of different length may differ in more than their prefill."""
         self._menus: dict[_Kind, _Menu] = {}
 
     def plan(self, request: PlanRequest, objective: Objective, *, strict: bool = False) -> Plan:
@@ -103,7 +106,7 @@ class Planner:
                 was rejected; the error is that of the one that came furthest.
         """
         started = self._clock.now()
-        menu = self._menu(_kind(request, objective))
+        menu = self._menu(self._kind(request, objective))
         ready = self._clock.now()
         prompt = Prompt(
             request.input_tokens,
@@ -135,8 +138,22 @@ class Planner:
         self, request: PlanRequest, objective: Objective
     ) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         """Why figures are unknown: deployment id -> figure -> reasons, empty where it is known."""
-        menu = self._menu(_kind(request, objective))
+        menu = self._menu(self._kind(request, objective))
         return {offer.spec.id: offer.unknown for offer in menu.offers}
+
+    def _kind(self, request: PlanRequest, objective: Objective) -> _Kind:
+        wanted = Wanted(
+            task=request.task,
+            max_samples=objective.max_samples,
+            strategies=_strategies(request),
+            stop_rule=parse_stop_rule(request.stop_rule or _DEFAULT_STOP_RULE).name,
+            max_tokens=request.sampling.max_tokens,
+            prompt_tokens=length_band(request.input_tokens) if self._learned else None,
+            greedy=not request.sampling.temperature,
+            reliability=request.reliability,
+        )
+        needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
+        return _Kind(wanted=wanted, needs=needs, locality=objective.locality)
 
     def _menu(self, kind: _Kind) -> _Menu:
         menu = self._menus.get(kind)
@@ -259,20 +276,6 @@ class _Scribe:
         if context is None:
             return offer.max_tokens
         return min(offer.max_tokens, context - self._request.input_tokens)
-
-
-def _kind(request: PlanRequest, objective: Objective) -> _Kind:
-    wanted = Wanted(
-        task=request.task,
-        max_samples=objective.max_samples,
-        strategies=_strategies(request),
-        stop_rule=parse_stop_rule(request.stop_rule or _DEFAULT_STOP_RULE).name,
-        max_tokens=request.sampling.max_tokens,
-        greedy=not request.sampling.temperature,
-        reliability=request.reliability,
-    )
-    needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
-    return _Kind(wanted=wanted, needs=needs, locality=objective.locality)
 
 
 def _strategies(request: PlanRequest) -> tuple[str, ...]:

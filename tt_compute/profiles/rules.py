@@ -20,6 +20,7 @@ from tt_compute.profiles.schema import (
     Fact,
     HardwareProfile,
     Interconnect,
+    LimitFacts,
     Limits,
     Memory,
     ModelFile,
@@ -80,6 +81,7 @@ def _one_of(known: tuple[str, ...]) -> Rule:
 _POSITIVE = _number("a number above 0", lambda x: x > 0)
 _NOT_NEGATIVE = _number("a number of at least 0", lambda x: x >= 0)
 _COUNT = _number("an integer of at least 1", lambda x: x >= 1)
+_WHOLE = _number("an integer of at least 1", lambda x: x >= 1 and float(x).is_integer())
 _FRACTION = _number("a number from 0 to 1", lambda x: 0 <= x <= 1)
 _SHARE = _number("a number above 0 and at most 1", lambda x: 0 < x <= 1)
 _BYTES = _number(f"bytes (16 GB is 1.6e10), at least {_LEAST_BYTES:g}", lambda x: x >= _LEAST_BYTES)
@@ -200,6 +202,10 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (Limits, "max_concurrency"): _COUNT,
     (Limits, "first_token_timeout_s"): _POSITIVE,
     (Limits, "stall_timeout_s"): _POSITIVE,
+    (LimitFacts, "max_context_tokens"): _WHOLE,
+    (LimitFacts, "max_output_tokens"): _WHOLE,
+    (LimitFacts, "requests_per_minute"): _POSITIVE,
+    (LimitFacts, "tokens_per_minute"): _POSITIVE,
     (Auth, "env"): _key_variable,
     (Auth, "file"): _key_file,
     (Endpoint, "base_url"): _base_url,

@@ -25,6 +25,7 @@ __all__ = [
     "Fact",
     "HardwareProfile",
     "Interconnect",
+    "LimitFacts",
     "Limits",
     "Memory",
     "ModelFile",
@@ -251,6 +252,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_concurrency: int | None = None
     first_token_timeout_s: float | None = None
     stall_timeout_s: float | None = None
+
+
+class LimitFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Those of ``Limits`` that services tell, each with its origin."""
+
+    max_context_tokens: Fact = UNKNOWN
+    max_output_tokens: Fact = UNKNOWN
+    requests_per_minute: Fact = UNKNOWN
+    tokens_per_minute: Fact = UNKNOWN
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

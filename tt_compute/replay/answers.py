@@ -28,6 +28,20 @@ __all__ = [
 Equality = Literal["exact", "math"]
 
 
+class _Mathematics:
+    """Compares each pair of answers once, whatever question they are of."""
+
+    def __init__(self, process: MathProcess) -> None:
+        self.task = MathTask(process)
+        self._known: dict[frozenset[str], bool] = {}
+
+    async def equal(self, first: Answer, second: Answer) -> bool:
+        pair = frozenset((first.key, second.key))
+        if pair not in self._known:
+            self._known[pair] = await self.task.equivalent(first, second)
+        return self._known[pair]
+
+
 class RecordedTask:
     """Satisfies ``tt_compute.verify.base.Task``: texts are places in a recording.
 
@@ -38,21 +52,17 @@ class RecordedTask:
 
     kind: TaskKind = "open"
 
-    def __init__(self, answers: Sequence[Answer | None], math: MathTask | None) -> None:
+    def __init__(self, answers: Sequence[Answer | None], math: _Mathematics | None) -> None:
         self.answers = answers
         self._math = math
-        self._known: dict[frozenset[str], bool] = {}
 
     def extract(self, text: str, *, truncated: bool) -> Answer | None:
         return None if truncated else self.answers[int(text)]
 
     async def equivalent(self, first: Answer, second: Answer) -> bool:
-        if self._math is None or first.key == second.key:
-            return first.key == second.key
-        pair = frozenset((first.key, second.key))
-        if pair not in self._known:
-            self._known[pair] = await self._math.equivalent(first, second)
-        return self._known[pair]
+        if first.key == second.key:
+            return True
+        return self._math is not None and await self._math.equal(first, second)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +82,12 @@ async def read_questions(
     recordings: Sequence[Recording], equality: Equality, process: MathProcess
 ) -> tuple[list[Question], list[str]]:
     """Read every answer once, and what should be warned of."""
-    math = MathTask(process) if equality == "math" else None
+    math = _Mathematics(process) if equality == "math" else None
     questions = [await _read(recording, math) for recording in recordings]
-    return questions, [] if math is None else math.warnings
+    return questions, [] if math is None else math.task.warnings
 
 
-async def _read(recording: Recording, math: MathTask | None) -> Question:
+async def _read(recording: Recording, math: _Mathematics | None) -> Question:
     answers = [None if one is None else _answer(str(one), math) for one in recording.samples]
     task = RecordedTask(answers, math)
     if recording.correct is not None:
@@ -90,9 +100,9 @@ async def _read(recording: Recording, math: MathTask | None) -> Question:
     return Question(recording=recording, task=task, right=right)
 
 
-def _answer(text: str, math: MathTask | None) -> Answer:
+def _answer(text: str, math: _Mathematics | None) -> Answer:
     """A recorded answer is one, even where ``math`` cannot read it: then it equals its own spelling only."""
-    read = None if math is None else math.read(text)
+    read = None if math is None else math.task.read(text)
     return read or Answer(text=text, key=text if math is None else f'"{text}"', explicit=True)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
+import msgspec
+
 from tt_compute.planning.estimates import (
     Estimates,
     LengthEvidence,
@@ -18,6 +20,7 @@ from tt_compute.planning.estimates import (
     Version,
 )
 from tt_compute.planning.observations import Observation
+from tt_compute.planning.similarity import length_band
 
 __all__ = ["length_evidence", "read_estimates"]
 
@@ -30,7 +33,7 @@ _PERCENTILE = 0.95
 _CREDITS = """
     SELECT receipts.number, samples.model, receipts.deployment, receipts.weights, receipts.task,
            receipts.greedy, receipts.correct, receipts.votes, receipts.abstained, receipts.accepted,
-           receipts.refused, sum(samples.agrees), count(*)
+           receipts.refused, receipts.prompt_tokens, sum(samples.agrees), count(*)
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {which}
                               ORDER BY number DESC LIMIT :runs)
@@ -42,7 +45,8 @@ _VOTED = _CREDITS.format(
     which="correct IS NULL AND accepted + refused = 0 AND samples_finished > 1"
 )
 _LENGTHS = """
-    SELECT samples.model, receipts.task, receipts.deployment, receipts.weights, samples.output_tokens
+    SELECT samples.model, receipts.task, receipts.deployment, receipts.weights,
+           receipts.prompt_tokens, samples.output_tokens
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.is_mock = :mock AND receipts.number > :after
       AND samples.finished AND samples.model IS NOT NULL
@@ -99,6 +103,7 @@ class Credit(NamedTuple):
     abstained: int
     accepted: int
     refused: int
+    prompt_tokens: int | None
     agreeing: int
     """Finished samples of this model that gave the run's answer."""
     finished: int
@@ -146,26 +151,40 @@ def _observations(found: Iterable[Credit]) -> dict[Key, tuple[Observation, ...]]
         key = (one.model, one.task)
         observation = one.observation(_weight(next(ages[key]), "questions"))
         if observation is not None and observation.samples:
-            taught[key].append(observation)
+            taught[key].append(
+                msgspec.structs.replace(observation, prompt_tokens=one.prompt_tokens)
+            )
     return {key: tuple(found) for key, found in taught.items()}
 
 
 def _lengths(
     connection: sqlite3.Connection, window: dict[str, int], versions: Mapping[str, Version]
-) -> dict[Key, LengthEvidence]:
-    weighed: dict[Key, list[tuple[int, float]]] = defaultdict(list)
-    for model, task, deployment, weights, tokens in connection.execute(_LENGTHS, window):
+) -> dict[Key, tuple[LengthEvidence, ...]]:
+    ages: dict[Key, Iterator[int]] = defaultdict(count)
+    bands: dict[Key, dict[int | None, list[tuple[int, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for model, task, deployment, weights, prompt_tokens, tokens in connection.execute(
+        _LENGTHS, window
+    ):
         if _same(versions, deployment, weights=weights):
-            samples = weighed[model, task]
-            samples.append((tokens, _weight(len(samples), "samples")))
-    return {key: length_evidence(sorted(samples)) for key, samples in weighed.items()}
+            band = None if prompt_tokens is None else length_band(prompt_tokens)
+            weight = _weight(next(ages[model, task]), "samples")
+            bands[model, task][band].append((tokens, weight))
+    return {
+        key: tuple(length_evidence(sorted(found), band) for band, found in of.items())
+        for key, of in bands.items()
+    }
 
 
-def length_evidence(weighed: Sequence[tuple[int, float]]) -> LengthEvidence:
+def length_evidence(
+    weighed: Sequence[tuple[int, float]], prompt_tokens: int | None = None
+) -> LengthEvidence:
     """Mean and nearest-rank percentile of (tokens, weight) pairs in ascending order."""
     n = sum(weight for _, weight in weighed)
     mean = sum(tokens * weight for tokens, weight in weighed) / n
-    return LengthEvidence(n=n, mean=mean, p95=_quantile(weighed, _PERCENTILE))
+    p95 = _quantile(weighed, _PERCENTILE)
+    return LengthEvidence(n=n, mean=mean, p95=p95, prompt_tokens=prompt_tokens)
 
 
 def _speeds(

@@ -57,6 +57,7 @@ RECEIPT_COLUMNS = {
     "accepted": "INTEGER NOT NULL",  # by the verifier
     "refused": "INTEGER NOT NULL",
     "greedy": "INTEGER NOT NULL",  # drawn at temperature 0
+    "prompt_tokens": "INTEGER",  # as estimated for the plan
     "input_tokens": "INTEGER NOT NULL",
     "cached_tokens": "INTEGER NOT NULL",
     "output_tokens": "INTEGER NOT NULL",

@@ -29,10 +29,13 @@ from tt_compute.types import (
     Finding,
     GenerateRequest,
     ModelInfo,
+    Offer,
     Probe,
 )
 from tt_compute_backends.checks import check_request
 from tt_compute_backends.libraries import Library, probe_libraries, require
+from tt_compute_backends.wire.base_url import without_api_path
+from tt_compute_backends.wire.catalogue import offered
 from tt_compute_backends.wire.examine import examine
 from tt_compute_backends.wire.generation import Place, WireGeneration
 from tt_compute_backends.wire.meter import TokenMeter
@@ -213,6 +216,17 @@ class WireBackend(ABC):
             model=self._spec.remote_model,
             wall=self._place.wall,
             requests_window_s=self._place.requests_window_s,
+        )
+
+    async def offered(self) -> Offer | None:
+        """As its list of models says; see ``tt_compute.backend.Catalogue``."""
+        return await offered(
+            self._url + self.api_path,
+            without_api_path(self._url),
+            self._place.key,
+            model=self._spec.remote_model,
+            listing=self._service.listing,
+            wall=self._place.wall,
         )
 
     async def aclose(self) -> None:

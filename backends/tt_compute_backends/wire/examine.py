@@ -11,14 +11,12 @@ import msgspec
 
 from tt_compute.errors import BackendError
 from tt_compute.types import Finding
+from tt_compute_backends.wire.catalogue import PATIENCE_S, look
 from tt_compute_backends.wire.failures import from_response
 from tt_compute_backends.wire.headers import rate_limits
-from tt_compute_backends.wire.http import HttpSession
-from tt_compute_backends.wire.transport import read_all
 
 __all__ = ["examine"]
 
-_PATIENCE_S: Final = 10.0
 _CLOCK_S: Final = 30.0
 """Of difference, beyond which dates in Retry-After and windows of a day go wrong."""
 _OK: Final = 200
@@ -41,26 +39,26 @@ async def examine(
     requests_window_s: float,
 ) -> list[Finding]:
     """Ask ``GET models`` below ``url``; what fails is a finding, not an error."""
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    session = HttpSession(url, headers)
     try:
-        with anyio.fail_after(_PATIENCE_S):
-            async with session.send("GET", "models") as response:
-                body = await read_all(response)
+        with anyio.fail_after(PATIENCE_S):
+            response = await look(url, "models", key)
     except TimeoutError:
-        return [Finding(name="reach", ok=False, detail=f"no answer within {_PATIENCE_S:g} s")]
+        return [Finding(name="reach", ok=False, detail=f"no answer within {PATIENCE_S:g} s")]
     except BackendError as error:
         return [Finding(name="reach", ok=False, detail=error.message)]
-    finally:
-        await session.aclose()
     found = [Finding(name="reach", ok=True, detail=url)]
     if response.status != _OK:
         refusal = from_response(
-            response.status, response.headers, body, where="GET models", key=key, clock=wall
+            response.status,
+            response.headers,
+            response.body,
+            where="GET models",
+            key=key,
+            clock=wall,
         )
         return [*found, Finding(name="key", ok=False, detail=refusal.message)]
     found.append(Finding(name="key", ok=True, detail="taken" if key else "none is needed"))
-    found.append(_model(body, model))
+    found.append(_model(response.body, model))
     found += _clock(response.headers, wall())
     found += _limits(response.headers, wall(), requests_window_s)
     detail = "no completion was asked for: whether one is served, and how fast, was not checked"

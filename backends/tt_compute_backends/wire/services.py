@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tt_compute.types import Capabilities
+from tt_compute_backends.wire.listing import Listing
 
 __all__ = ["SERVICES", "Service", "service_for"]
 
@@ -43,6 +44,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     needs_key: bool = False
     requests_window_s: float = 60.0
     """Of ``x-ratelimit-*-requests`` where the header's name holds no window."""
+    listing: Listing = Listing()
+    """What its list of models tells besides the models' names."""
 
     def capabilities(self, *, streaming: bool, native_n: bool) -> Capabilities:
         return Capabilities(
@@ -72,6 +75,12 @@ SERVICES: Final = {
         hosts=("api.groq.com",),
         needs_key=True,
         requests_window_s=86400.0,
+        # Its SDK's type has none of these fields; clients of the live service read them. No prices.
+        listing=Listing(
+            max_context_tokens=("context_window",),
+            max_output_tokens=("max_completion_tokens",),
+            active="active",
+        ),
     ),
     # cerebras-cloud-sdk 1.91.0: n, logprobs and both penalties, no top_k.
     "cerebras": Service(
@@ -79,6 +88,18 @@ SERVICES: Final = {
         cache_key=True,
         hosts=("api.cerebras.ai",),
         needs_key=True,
+        # PublicModel of the SDK: the limits of rates are the default ones. With ?format=huggingface prices would
+        # be per million tokens.
+        listing=Listing(
+            public="public/v1/models",
+            input_usd_per_token=("pricing.prompt",),
+            output_usd_per_token=("pricing.completion",),
+            max_context_tokens=("limits.max_context_length",),
+            max_output_tokens=("limits.max_completion_tokens",),
+            requests_per_minute=("limits.requests_per_minute",),
+            tokens_per_minute=("limits.tokens_per_minute",),
+            deprecated="deprecated",
+        ),
     ),
     "openai": Service(
         max_tokens="max_completion_tokens",
@@ -86,15 +107,19 @@ SERVICES: Final = {
         hosts=("api.openai.com",),
         needs_key=True,
     ),
-    # docs.vllm.ai, OpenAI-compatible server, extra parameters.
+    # docs.vllm.ai, OpenAI-compatible server, extra parameters; ModelCard of its protocol.py.
     "vllm": Service(
+        listing=Listing(max_context_tokens=("max_model_len",)),
         parameters=_ALL,
         max_stops=None,
         continue_fields={"continue_final_message": True, "add_generation_prompt": False},
     ),
-    # docs.sglang.ai, OpenAI-compatible server.
+    # docs.sglang.ai, OpenAI-compatible server; ModelCard of its protocol.py.
     "sglang": Service(
-        parameters=_ALL, max_stops=None, continue_fields={"continue_final_message": True}
+        listing=Listing(max_context_tokens=("max_model_len",)),
+        parameters=_ALL,
+        max_stops=None,
+        continue_fields={"continue_final_message": True},
     ),
     # llama.cpp tools/server/README.md: goes on from a last assistant message by itself.
     "llama.cpp": Service(parameters=_ALL, max_stops=None, continue_fields={}),
@@ -106,9 +131,27 @@ SERVICES: Final = {
         max_logprobs=0,
         hosts=("api.sambanova.ai",),
         needs_key=True,
+        # ModelResponse of its own SDK (npm, sambanova 1.2.0): prices are numbers there, and in dollars per token.
+        listing=Listing(
+            input_usd_per_token=("pricing.prompt",),
+            output_usd_per_token=("pricing.completion",),
+            max_context_tokens=("context_length",),
+            max_output_tokens=("max_completion_tokens",),
+        ),
     ),
     "openrouter": Service(
-        parameters=_ALL, native_n=False, hosts=("openrouter.ai",), needs_key=True
+        parameters=_ALL,
+        native_n=False,
+        hosts=("openrouter.ai",),
+        needs_key=True,
+        # openrouter.ai/docs: USD per token as text, of the provider that is tried first; -1 = it varies.
+        listing=Listing(
+            input_usd_per_token=("pricing.prompt",),
+            cached_input_usd_per_token=("pricing.input_cache_read",),
+            output_usd_per_token=("pricing.completion",),
+            max_context_tokens=("top_provider.context_length", "context_length"),
+            max_output_tokens=("top_provider.max_completion_tokens",),
+        ),
     ),
     "other": Service(native_n=False),
 }

@@ -6,6 +6,7 @@ SDKs' own types and the services' documentation; what was never seen live says s
 
 from ttc_servers.chat import KEY, ChatServer
 from ttc_servers.faults import Fault, Kind, closed_port
+from ttc_servers.lists import Listed
 from ttc_servers.proxy import FaultProxy, Harm, How
 from ttc_servers.record import Bill, Received, Seen
 from ttc_servers.script import Limits, Script
@@ -20,6 +21,7 @@ __all__ = [
     "How",
     "Kind",
     "Limits",
+    "Listed",
     "Received",
     "Script",
     "Seen",

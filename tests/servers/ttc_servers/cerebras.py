@@ -18,6 +18,7 @@ class Cerebras(Shape, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "cerebras"
     base: ClassVar[str] = "/v1"
+    public: ClassVar[str] = "/public/v1/models"
     refused: ClassVar[frozenset[str]] = frozenset({"top_k"})
     windows: ClassVar[tuple[str, str]] = ("requests-day", "tokens-minute")
     requests_window_s: ClassVar[float] = 86_400.0
@@ -85,3 +86,25 @@ class Cerebras(Shape, frozen=True, kw_only=True):
 
     def duration(self, seconds: float) -> str:
         return repr(float(seconds))
+
+    def public_model(self, name: str) -> Body:
+        """As the SDK's ``PublicModel`` has it: prices are text, USD per token."""
+        return Shape.model(self, name) | {
+            "name": name,
+            "description": "",
+            "architecture": {"modality": "text", "tokenizer": "Other", "instruct_type": None},
+            "capabilities": {"streaming": True, "reasoning": True, "tools": True, "vision": False},
+            "limits": {
+                "max_context_length": 131_072,
+                "max_completion_tokens": 40_960,
+                "requests_per_minute": 1000,
+                "tokens_per_minute": 1_000_000,
+            },
+            "pricing": {"prompt": "0.00000035", "completion": "0.00000075"},
+            "supported_parameters": {"temperature": True, "top_p": True, "seed": True},
+            "datacenter_locations": ["US"],
+            "hugging_face_id": None,
+            "quantization": "FP16",
+            "deprecated": False,
+            "preview": False,
+        }

@@ -13,6 +13,7 @@ from ttc_servers.checks import refusal_of
 from ttc_servers.faults import Choose, Kind
 from ttc_servers.http import Exchange, HttpServer, Request, framing, opening
 from ttc_servers.limits import UNLIMITED, Limiter, Over
+from ttc_servers.lists import Listed, listing_of, spoiled
 from ttc_servers.misbehave import FREE, PLAIN, SPOILED
 from ttc_servers.record import Bill, Ended, Received, Seen
 from ttc_servers.script import Script, Served, serve
@@ -39,6 +40,7 @@ class ChatServer:
         keep: Whether requests are recorded, and bills with them.
         clock: Monotonic seconds, of the record and of limits.
         models: Ids that are listed.
+        listed: What is said of them, where it is not what the service would say.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ChatServer:
         keep: bool = True,
         clock: Callable[[], float] = time.monotonic,
         models: tuple[str, ...] = ("model-a",),
+        listed: Listed | None = None,
     ) -> None:
         self.shape: Shape = SHAPES[service]
         self.script = script or Script()
@@ -60,6 +63,7 @@ class ChatServer:
         self.key = key
         self.sleep = sleep
         self.models = models
+        self.listed = listed or Listed()
         self.seen: list[Seen] = []
         """Requests for completions."""
         self.requests: list[Received] = []
@@ -116,6 +120,8 @@ class ChatServer:
             self._complete(request, exchange)
             return
         self.other_paths.append(request.path)
+        if spoiled(self, request, exchange):
+            return
         status, document = self._other(request)
         if self._keep:
             now = self._clock()
@@ -127,21 +133,9 @@ class ChatServer:
         self.answer(exchange, status, document)
 
     def _other(self, request: Request) -> tuple[int, Body]:
-        path = request.path.split("?")[0]
-        models = f"{self.shape.base}/models"
-        if path == "/v1/tcp_warming":
+        if request.path.split("?")[0] == "/v1/tcp_warming":
             return 200, {}
-        if not path.startswith(models):
-            return 404, self.shape.refusal(404)
-        if not self.allowed(request.headers):
-            return 401, self.shape.refusal(401)
-        if path == models:
-            listed = [self.shape.model(name) for name in self.models]
-            return 200, {"object": "list", "data": listed}
-        name = path.removeprefix(f"{models}/")
-        if name in self.models:
-            return 200, self.shape.model(name)
-        return 404, self.shape.refusal(404, f"The model `{name}` does not exist")
+        return listing_of(self, request) or (404, self.shape.refusal(404))
 
     def allowed(self, headers: dict[str, str]) -> bool:
         return self.key is None or headers.get("authorization") == f"Bearer {self.key}"

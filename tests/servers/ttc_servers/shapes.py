@@ -62,6 +62,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     in_each_piece: ClassVar[Body] = {}
     """What a further piece of a call has besides its index and its arguments."""
     refusals: ClassVar[dict[int, Refusal]] = {}
+    public: ClassVar[str] = ""
+    """Path of a list of models that takes no key and has the figures; empty = it has none."""
+    open_lists: ClassVar[bool] = False
+    """Whether its list of models is answered without a key."""
 
     # --- whole answers ---------------------------------------------------------------------------
 
@@ -214,6 +218,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     def model(self, name: str) -> Body:
         """One of the list of models."""
         return {"id": name, "object": "model", "created": CREATED, "owned_by": "local"}
+
+    def public_model(self, name: str) -> Body:
+        """One of the public list."""
+        return self.model(name)
 
 
 def timing(served: Served) -> Body:
