@@ -187,6 +187,12 @@ weights:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a configuration, a store and a cache of its own."""
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(
+        '{"question": "6 * 7?", "gold": "42"}\n', encoding="utf-8"
+    )
+    (tmp_path / "samples.jsonl").write_text(
+        '{"question_id": "q", "gold": "a", "samples": ["a", null]}\n', encoding="utf-8"
+    )
     models = tmp_path / "my-profiles" / "models"
     models.mkdir(parents=True)
     (models / "four.yaml").write_text(MODEL, encoding="utf-8")
@@ -228,6 +234,11 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc estimates export": (["learned.json", "--mock"], set()),
     "ttc estimates import": (["elsewhere.json"], set()),
     "ttc estimates reset": (["--yes"], set()),
+    "ttc record": (
+        ["new.jsonl", "--questions=questions.jsonl", "--deployment=mock", "--samples=2"],
+        set(),
+    ),
+    "ttc replay": (["samples.jsonl"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),

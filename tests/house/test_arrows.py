@@ -60,15 +60,15 @@ CLIENT_LEVEL = {
     "many",
     "options",
     "purse",
-    "replay",
     "refreshing",
     "requests",
+    "saved_plan",
     "setup",
     "streaming",
     "sync",
     "versions",
 }
-TOP_LEVEL = {"bench", "cli", "testing", "server"}
+TOP_LEVEL = {"bench", "cli", "replay", "testing", "server"}
 
 MODULES = sorted((ROOT / "tt_compute").rglob("*.py"))
 BACKENDS = sorted((ROOT / "backends").rglob("*.py"))

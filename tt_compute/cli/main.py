@@ -23,6 +23,8 @@ _COMMANDS = {
     "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
     "report": ("report", "Predicted against actual, over past runs."),
     "estimates": ("estimates", "What past runs taught: show, export, import, reset."),
+    "record": ("record", "Keep samples of a file of questions, for replays."),
+    "replay": ("replay", "Strategies over recorded samples: accuracy, tokens, latency, cost."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),
