@@ -21,6 +21,7 @@ _COMMANDS = {
     "models": ("library", "Weights of local models: what is here, fetch more."),
     "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
     "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
+    "simulate": ("simulate", "What-if: a workload on a fleet that need not be here."),
     "report": ("report", "Predicted against actual, over past runs."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
