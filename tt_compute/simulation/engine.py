@@ -9,9 +9,11 @@ O(log rows). A new prompt is computed at once and holds everybody up meanwhile.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 
 from tt_compute.simulation.agenda import Agenda
+from tt_compute.simulation.gate import Gate
 from tt_compute.simulation.machine import Machine
 from tt_compute.simulation.run import Run
 
@@ -36,6 +38,7 @@ class SharedEngine:
         assert machine.max_rows is not None
         self._machine = machine
         self._agenda = agenda
+        self._gate = Gate(machine)
         self._max_rows = machine.max_rows
         self._room = machine.kv_tokens
         self._step_overhead_s = overhead_s
@@ -53,7 +56,7 @@ class SharedEngine:
         self._step_s = 1.0
         self._at = 0.0
         self._busy_until = 0.0
-        self._pending: float | None = None
+        self._pending = math.inf
         self.backlog_s = 0.0
         self.prefill_s = 0.0
         self.decode_s = 0.0
@@ -64,11 +67,13 @@ class SharedEngine:
     def rows(self) -> int:
         return self._rows
 
-    def takes_at_once(self, now: float, run_rows: int, run_tokens: float) -> bool:  # noqa: ARG002 - as a service's
+    def takes_at_once(self, now: float, run_rows: int, run_tokens: float) -> bool:
         """Whether a run of so many rows and tokens could begin without waiting."""
         if self._waiting or self._rows + run_rows > self._max_rows:
             return False
-        return self._room is None or not self._rows or self._held + run_tokens <= self._room
+        if self._room is not None and self._rows and self._held + run_tokens > self._room:
+            return False
+        return self._gate.opens_at(now, run_rows, run_tokens) <= now
 
     def wait_s(self, now: float) -> float:
         """Seconds until what waits now, and the prompts that are being computed, are through."""
@@ -84,7 +89,7 @@ class SharedEngine:
         """What was on the agenda for now: samples that end."""
         if now != self._pending:
             return
-        self._pending = None
+        self._pending = math.inf
         self._advance(now)
         live = self._live
         # What time itself cannot tell from now has ended too.
@@ -107,10 +112,14 @@ class SharedEngine:
             run.end(now)
 
     def _enqueue(self, run: Run, samples: tuple[int, ...]) -> None:
+        """Behind the others; before them where the run has begun, lest all be begun and none ended."""
+        begun = run.prompted
         run.live += len(samples)
         self.backlog_s += run.row_work_s * len(samples)
-        for sample in samples:
-            self._waiting.append((run, sample))
+        if begun:
+            self._waiting.extendleft((run, sample) for sample in reversed(samples))
+        else:
+            self._waiting.extend((run, sample) for sample in samples)
 
     def _advance(self, now: float) -> None:
         """Let the rows decode until now, but for the time in which prompts are computed."""
@@ -126,39 +135,50 @@ class SharedEngine:
 
     def _go_on(self, now: float) -> None:
         """Begin what there is room for, and say when to look again."""
-        while self._waiting and self._begin_next(now):
-            pass
+        opens = now
+        while self._waiting and self._has_room():
+            run, sample = self._waiting[0]
+            tokens = run.tokens(sample)
+            opens = self._gate.opens_at(now, 1, tokens + run.prompt)
+            if opens > now:
+                break
+            self._waiting.popleft()
+            self._begin(now, run, sample, tokens)
+        due = opens if opens > now else math.inf
         rows = self._rows
-        if not rows:
-            return
-        self._step_s = self._fixed[rows] + self._per_row[rows] * self._context
-        since = max(self._busy_until, now)
-        due = since + (self._live[0][0] - self._virtual) * self._step_s
-        due = max(due, now)
-        if self._pending is None or due < self._pending:
+        if rows:
+            self._step_s = self._fixed[rows] + self._per_row[rows] * self._context
+            since = max(self._busy_until, now)
+            ends = since + (self._live[0][0] - self._virtual) * self._step_s
+            due = max(now, min(due, ends))
+        if due < self._pending:
             self._pending = due
             self._agenda.add(due, self, None)
 
-    def _begin_next(self, now: float) -> bool:
-        run, sample = self._waiting[0]
-        tokens = run.tokens(sample)
-        needed = tokens if run.prompted else tokens + run.prompt
+    def _has_room(self) -> bool:
+        """For the next one; an engine without rows takes it whatever its size."""
+        if not self._rows:
+            return True
         if self._rows == self._max_rows:
             return False
-        if self._room is not None and self._rows and self._held + needed > self._room:
-            return False
-        self._waiting.popleft()
+        return self._room is None or self._held + self._needed(*self._waiting[0]) <= self._room
+
+    def _needed(self, run: Run, sample: int) -> float:
+        """Tokens whose keys and values it adds; those of the prompt once, for as long as the run goes on."""
+        tokens = run.tokens(sample)
+        return tokens if run.prompted else tokens + run.prompt
+
+    def _begin(self, now: float, run: Run, sample: int, tokens: float) -> None:
+        self._gate.take(now, tokens + run.prompt)
         self.backlog_s = self.backlog_s - run.row_work_s if self._waiting else 0.0
         self.work_s += run.row_work_s
+        self._held += self._needed(run, sample)
         if not run.prompted or not self._machine.prompt_once:
             self._compute_prompt(now, run)
-        heapq.heappush(
-            self._live, (self._virtual + tokens - 1.0, self._agenda.number(), run, sample)
-        )
+        entry = (self._virtual + tokens - 1.0, self._agenda.number(), run, sample)
+        heapq.heappush(self._live, entry)
         self._rows += 1
-        self._held += needed
         self._context += run.context
-        return True
 
     def _compute_prompt(self, now: float, run: Run) -> None:
         seconds = self._machine.prefill.seconds(run.prompt)[0]

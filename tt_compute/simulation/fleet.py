@@ -128,7 +128,8 @@ class Member:
 def _most_used(engine: ServiceEngine, machine: Machine, duration_s: float) -> float:
     """Of a service's limits, the share of the one that was used most; below 0 where it has none."""
     shares = [
-        (engine.tokens if limit.of_tokens else engine.requests) / (limit.per_s * duration_s)
+        (engine.gate.tokens if limit.of_tokens else engine.gate.requests)
+        / (limit.per_s * duration_s)
         for limit in machine.limits
     ]
     if machine.max_rows is not None:
