@@ -22,6 +22,7 @@ _RATES = (1e-4, 1e6)
 """Beyond them a second is too small a part of the whole, or too large a one, to be told in floating point."""
 _MAX_AT_S = 1e9
 _MAX_TOKENS = 100_000_000
+_MOST_LINE_BYTES = 65_536
 _INPUT_STEP = math.sqrt(2)
 _OUTPUT_STEP = 2.0
 """Lengths within such a factor are planned together, as the longest of them; each is simulated as it is."""
@@ -189,20 +190,28 @@ def _lines(path: Path) -> Iterator[_Line]:
     decoder = msgspec.json.Decoder(_Line)
     try:
         with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue
+            read = iter(lambda: file.readline(_MOST_LINE_BYTES), b"")
+            for number, text in enumerate(read, start=1):
                 if number > MAX_REQUESTS:
                     raise InvalidRequestError(f"{path}: more than {MAX_REQUESTS} lines")
-                try:
-                    yield decoder.decode(text)
-                except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-                    raise InvalidRequestError(
-                        f"{path}:{number}: {_readable(str(exc))}",
-                        hint='such as {"at_s": 1.5, "task": "math", "input_tokens": 200, "output_tokens": 300}',
-                    ) from exc
+                if text.strip():
+                    yield _line(decoder, text, f"{path}:{number}")
     except OSError as exc:
         raise InvalidRequestError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+
+
+def _line(decoder: msgspec.json.Decoder[_Line], text: bytes, place: str) -> _Line:
+    if len(text) == _MOST_LINE_BYTES:
+        raise InvalidRequestError(f"{place}: the line is longer than {_MOST_LINE_BYTES} bytes")
+    try:
+        return decoder.decode(text)
+    except UnicodeDecodeError as exc:
+        raise InvalidRequestError(f"{place}: the line is not UTF-8: {exc.reason}") from exc
+    except msgspec.DecodeError as exc:
+        raise InvalidRequestError(
+            f"{place}: {_readable(str(exc))}",
+            hint='such as {"at_s": 1.5, "task": "math", "input_tokens": 200, "output_tokens": 300}',
+        ) from exc
 
 
 def _readable(fault: str) -> str:
