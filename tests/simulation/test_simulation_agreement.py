@@ -62,7 +62,7 @@ def test_an_hour_is_paid_whether_anything_runs_or_not(gpu: Make, simulate: Simul
     assert report.energy_j == pytest.approx(busy + 2 * 100 * 3600 * hours, rel=0.02)
 
 
-SATURATED = {
+SATURATED: dict[str, tuple[str, dict[str, object], str]] = {
     "rows": ("gpu", {"max_sequences": 4}, "placement.max_sequences"),
     "decode": ("stated", {"ttft_s": 0.01, "curve": {"1": 100, "8": 400, "9": 400}}, "decode"),
     "prefill": ("stated", {"ttft_s": 20, "curve": {"1": 100, "8": 400, "9": 400}}, "prefill"),

@@ -141,6 +141,11 @@ class Planner:
         menu = self._menu(self._kind(request, objective))
         return {offer.spec.id: offer.unknown for offer in menu.offers}
 
+    def offers(self, request: PlanRequest, objective: Objective) -> Mapping[str, Offer]:
+        """What is weighed for this kind of request, by deployment id: for whoever plays its runs through."""
+        menu = self._menu(self._kind(request, objective))
+        return {offer.spec.id: offer for offer in menu.offers}
+
     def _kind(self, request: PlanRequest, objective: Objective) -> _Kind:
         wanted = Wanted(
             task=request.task,
@@ -154,11 +159,6 @@ class Planner:
         )
         needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
         return _Kind(wanted=wanted, needs=needs, locality=objective.locality)
-
-    def offers(self, request: PlanRequest, objective: Objective) -> Mapping[str, Offer]:
-        """What is weighed for this kind of request, by deployment id: for whoever plays its runs through."""
-        menu = self._menu(self._kind(request, objective))
-        return {offer.spec.id: offer for offer in menu.offers}
 
     def _menu(self, kind: _Kind) -> _Menu:
         menu = self._menus.get(kind)
