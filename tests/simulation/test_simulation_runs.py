@@ -231,6 +231,29 @@ def test_stated_lengths_stand_in_for_unknown_ones(
     assert of_trace.latency_s.p50 == pytest.approx(0.2 + 0.4)
 
 
+def test_requests_that_are_planned_together_have_lengths_of_their_own(
+    service: Make, simulate: Simulate, trace: Callable[..., Workload]
+) -> None:
+    lines = [{"at_s": at, "output_tokens": tokens} for at, tokens in enumerate((41, 61, 61))]
+    report = simulate(service(), workload=trace(lines), strategy="single")
+    assert len(report.plans) == 1
+    assert report.latency_s.mean == pytest.approx(0.2 + (0.4 + 0.6 + 0.6) / 3)
+
+
+def test_the_time_to_first_token_of_a_service_varies_as_stated(
+    service: Make, simulation: Callable[..., Simulation]
+) -> None:
+    """Through its median and p95; its mean, which concurrency is taken up for, lies above the median."""
+    limits = Limits(max_concurrency=1)
+    one = service(tokens=1, p95=1, ttft_s=0.2, ttft_p95_s=0.8, limits=limits)
+    unhurried = simulation(one, rate=0.001, requests=20_000, strategy="single")
+    latency = unhurried.run().latency_s
+    assert latency.p50 == pytest.approx(0.2, rel=0.03)
+    assert latency.p95 == pytest.approx(0.8, rel=0.03)
+    assert latency.mean is not None
+    assert unhurried.saturation.rate_per_s == pytest.approx(1 / latency.mean, rel=0.03)
+
+
 def test_a_stated_mean_keeps_the_profiles_spread(service: Make, simulate: Simulate) -> None:
     report = simulate(service(), rate=0.01, requests=20_000, output_tokens=50, strategy="single")
     assert report.latency_s.p95 == pytest.approx(0.2 + 0.99, rel=0.02)
