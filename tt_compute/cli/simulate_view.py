@@ -42,8 +42,8 @@ def _plans(plans: Sequence[PlanEntry]) -> Text:
     rows: list[Sequence[Cell] | Text] = [_plan(plan) for plan in often[:_MOST_PLANS]]
     if len(plans) > _MOST_PLANS:
         rows.append(Text(f"and {counted(len(plans) - _MOST_PLANS, 'kind')} of fewer requests"))
-    header = "task", "prompt", "requests", "planned", "on", "p50", "quality", "else on"
-    return columns(rows, header=header, right=(1, 2, 5, 6))
+    header = "task", "prompt", "sample", "requests", "planned", "on", "p50", "quality", "else on"
+    return columns(rows, header=header, right=(1, 2, 3, 6, 7))
 
 
 def _plan(plan: PlanEntry) -> Sequence[Cell]:
@@ -53,6 +53,7 @@ def _plan(plan: PlanEntry) -> Sequence[Cell]:
     return (
         plan.task,
         str(plan.input_tokens),
+        "-" if plan.output_tokens is None else str(plan.output_tokens),
         str(plan.requests),
         what,
         printable(plan.deployment or "-"),
