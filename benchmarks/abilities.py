@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 import tt_compute as tt
 from questions import SETS, Question, questions
 from tt_compute.prompts import to_messages
+from tt_compute.replay.fit import concentration, wrong_agreement
 from tt_compute.verify.tasks import MathProcess, get_task
 from tt_compute.verify.verifiers import get_verifier
 
@@ -87,37 +87,17 @@ async def draw(
     )
 
 
-def concentration(rows: Sequence[Drawn], mean: float) -> float:
-    """Maximum-likelihood c of Beta(mean c, (1 - mean) c) under the beta-binomial."""
-
-    def log_likelihood(c: float) -> float:
-        a, b = mean * c, (1 - mean) * c
-        return sum(
-            math.lgamma(a + sum(row.correct))
-            + math.lgamma(b + len(row.correct) - sum(row.correct))
-            - math.lgamma(a + b + len(row.correct))
-            + math.lgamma(a + b)
-            - math.lgamma(a)
-            - math.lgamma(b)
-            for row in rows
-        )
-
-    grid = [10 ** (exponent / 20) for exponent in range(-20, 61)]
-    return max(grid, key=log_likelihood)
-
-
-def wrong_agreement(rows: Sequence[Drawn]) -> float:
-    """Share of the popular wrong answer: the root of P(two wrong answers of a question agree)."""
-    same = pairs = 0
-    for row in rows:
-        wrong = [
+def agreement(rows: Sequence[Drawn]) -> float:
+    """Share of the popular wrong answer."""
+    wrong = [
+        Counter(
             answer
             for answer, right in zip(row.answers, row.correct, strict=True)
             if answer is not None and not right
-        ]
-        same += sum(count * (count - 1) for count in Counter(wrong).values())
-        pairs += len(wrong) * (len(wrong) - 1)
-    return math.sqrt(same / pairs) if pairs else 0.0
+        )
+        for row in rows
+    ]
+    return wrong_agreement([list(counts.values()) for counts in wrong]) or 0.0
 
 
 def table(rows: Sequence[Drawn]) -> list[str]:
@@ -130,13 +110,14 @@ def table(rows: Sequence[Drawn]) -> list[str]:
     for name, group in groups.items():
         correct = [right for row in group for right in row.correct]
         mean = sum(correct) / len(correct)
+        counts = [(sum(row.correct), len(row.correct)) for row in group]
         tokens = sorted(count for row in group for count in row.tokens)
         abstained = sum(answer is None for row in group for answer in row.answers)
         lines.append(
             f"| {name} | {len(group)} | {sum(row.greedy_correct for row in group) / len(group):.2f} "
             f"| {mean:.3f} | {sum(any(row.correct) for row in group) / len(group):.2f} "
-            f"| {concentration(group, min(max(mean, 0.01), 0.99)):.2f} "
-            f"| {wrong_agreement(group):.2f} | {abstained / len(correct):.3f} "
+            f"| {concentration(counts, mean):.2f} "
+            f"| {agreement(group):.2f} | {abstained / len(correct):.3f} "
             f"| {sum(tokens) / len(tokens):.0f} | {tokens[int(0.95 * len(tokens))]} |"
         )
     return lines

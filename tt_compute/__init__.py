@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tt_compute.errors import InfeasibleError as InfeasibleError
     from tt_compute.errors import TTComputeError as TTComputeError
     from tt_compute.errors import UsageError as UsageError
+    from tt_compute.planning.batch import Budget as Budget
     from tt_compute.planning.types import Objective as Objective
     from tt_compute.planning.types import Plan as Plan
     from tt_compute.results import Progress as Progress
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsyncClient": "client",
     "BackendError": "errors",
+    "Budget": "planning.batch",
     "Client": "client",
     "Config": "config",
     "ConfigError": "errors",
@@ -70,6 +72,7 @@ _HOMES = {
 __all__ = [
     "AsyncClient",
     "BackendError",
+    "Budget",
     "Client",
     "Config",
     "ConfigError",

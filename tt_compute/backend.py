@@ -29,6 +29,7 @@ __all__ = [
     "Examinable",
     "Generation",
     "LikelihoodScorer",
+    "Loadable",
     "ProcessScorer",
     "Pushing",
     "Scorer",
@@ -117,6 +118,14 @@ class Warmable(Protocol):
             ModelLoadError: They cannot be loaded.
         """
         ...
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """Optional ability: to say whether the weights are in memory now."""
+
+    @property
+    def loaded(self) -> bool: ...
 
 
 @runtime_checkable

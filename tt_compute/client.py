@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,15 @@ from tt_compute.config import Config
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
 from tt_compute.execution import Execution, StreamEvent
-from tt_compute.many import Done, Item, OnError, solve_many
+from tt_compute.learning import what_was_learned
+from tt_compute.many import Done, Item, OnError, solve_many, solve_within
 from tt_compute.modelstore.transfer import ProgressCallback
 from tt_compute.options import SolveOptions
+from tt_compute.planning.batch import Budget
+from tt_compute.planning.learned import Learned
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.prompts import Prompt, to_messages
-from tt_compute.requests import Requests
+from tt_compute.requests import Prepared, Requests
 from tt_compute.results import Result
 from tt_compute.setup import Setup
 from tt_compute.streaming import SolveRun
@@ -119,6 +122,7 @@ class AsyncClient:
         concurrency: int = 8,
         on_error: Literal["raise"] = "raise",
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result]: ...
     @overload
@@ -129,6 +133,7 @@ class AsyncClient:
         concurrency: int = 8,
         on_error: OnError,
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result | TTComputeError]: ...
     async def solve_many(
@@ -138,6 +143,7 @@ class AsyncClient:
         concurrency: int = 8,
         on_error: OnError = "raise",
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result] | list[Result | TTComputeError]:
         """Solve each item; results come in the items' order.
@@ -147,12 +153,24 @@ class AsyncClient:
             concurrency: Most items in work at once.
             on_error: ``raise`` ends all at the first error; ``return`` puts it in its item's place.
             progress: Told each item's number, from 0 on, and outcome as it ends.
+            budget: What all items may take together, spent where it brings most; the items must be a list.
             options: As for ``solve``, for every item.
 
         Raises:
+            InfeasibleError: The budget does not cover the cheapest way for every item.
             TTComputeError: The first error, under ``on_error="raise"``.
             Exception: Whatever ``items`` or ``progress`` raise, as it is; it ends all.
         """
+        if budget is not None:
+            return await solve_within(
+                _Desk(self._setup, self._requests, self._finish),
+                items,
+                budget=budget,
+                concurrency=concurrency,
+                on_error=on_error,
+                progress=progress,
+                options=options,
+            )
         return await solve_many(
             self._solve,
             items,
@@ -169,6 +187,22 @@ class AsyncClient:
             StoreError: There is no store, or no such result in it.
         """
         await self._requests.feedback(result_id, correct=correct)
+
+    async def estimates(
+        self, *, model: str | None = None, deployment: str | None = None, mock: bool = False
+    ) -> Learned:
+        """What past runs taught, beside what the profiles say.
+
+        Args:
+            model: Only of this model and the deployments that run it; None = all.
+            deployment: Only of this deployment and its model; None = all.
+            mock: Of mock runs, which teach no plan, instead of real ones.
+
+        Raises:
+            UnknownNameError: There is no such model or deployment.
+            StoreError: There is no store, or it cannot be read.
+        """
+        return await what_was_learned(self._setup, model=model, deployment=deployment, mock=mock)
 
     @asynccontextmanager
     async def open(
@@ -270,6 +304,28 @@ class AsyncClient:
         return await self._requests.record(execution, result)
 
 
+class _Desk:
+    """``batch.Desk``."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        requests: Requests,
+        finish: Callable[[Execution], Coroutine[object, object, Result]],
+    ) -> None:
+        self._setup = setup
+        self._finish = finish
+        self._requests = requests
+        self.prepare = requests.prepare
+        self.spec = setup.spec
+
+    async def run(self, prepared: Prepared) -> Result:
+        job = await self._requests.job(prepared, stream_text=False)
+        return await self._finish(
+            Execution(job, dispatcher=self._setup.dispatcher, clock=self._setup.clock)
+        )
+
+
 def _check_number(n: object) -> None:
     """Refuse what untyped callers pass for a number of samples."""
     if not isinstance(n, int) or n < 1:
@@ -344,6 +400,7 @@ class Client:
         concurrency: int = 8,
         on_error: Literal["raise"] = "raise",
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result]: ...
     @overload
@@ -354,6 +411,7 @@ class Client:
         concurrency: int = 8,
         on_error: OnError,
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result | TTComputeError]: ...
     def solve_many(
@@ -363,18 +421,30 @@ class Client:
         concurrency: int = 8,
         on_error: OnError = "raise",
         progress: Done | None = None,
+        budget: Budget | None = None,
         **options: Unpack[SolveOptions],
     ) -> list[Result] | list[Result | TTComputeError]:
         """As ``AsyncClient.solve_many``; ``items`` and ``progress`` are used from the loop's thread."""
         return self._loop.run(
             self._client.solve_many(
-                items, concurrency=concurrency, on_error=on_error, progress=progress, **options
+                items,
+                concurrency=concurrency,
+                on_error=on_error,
+                progress=progress,
+                budget=budget,
+                **options,
             )
         )
 
     def feedback(self, result_id: str, *, correct: bool) -> None:
         """As ``AsyncClient.feedback``."""
         self._loop.run(self._client.feedback(result_id, correct=correct))
+
+    def estimates(
+        self, *, model: str | None = None, deployment: str | None = None, mock: bool = False
+    ) -> Learned:
+        """As ``AsyncClient.estimates``."""
+        return self._loop.run(self._client.estimates(model=model, deployment=deployment, mock=mock))
 
     def generate(
         self,

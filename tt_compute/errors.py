@@ -168,7 +168,10 @@ class GenerationClosed(UsageError):
 
 
 class InfeasibleError(TTComputeError):
-    """No plan meets the objective and ``strict`` was asked for; the message names the constraint."""
+    """No plan meets the objective and ``strict`` was asked for, or a budget covers no plans for all its items.
+
+    The message names the constraint.
+    """
 
     exit_code = 3
 

@@ -82,8 +82,11 @@ def report_groups(runs: Iterable[RunRecord]) -> list[GroupReport]:
     return [_group(*key, found) for key, found in sorted(groups.items())]
 
 
-def wilson(right: int, n: int) -> Share:
-    """The proportion ``right`` of ``n`` with Wilson's score interval, 95 % (Wilson 1927)."""
+def wilson(right: float, n: int) -> Share:
+    """The proportion ``right`` of ``n`` with Wilson's score interval, 95 % (Wilson 1927).
+
+    Of means of several tries each, which ``right`` may be a sum of, the interval is wider than it need be.
+    """
     p, z2 = right / n, _Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)

@@ -19,9 +19,9 @@ from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
-from tt_compute.replay import Replay, check_beside, replay
 from tt_compute.results import Result
 from tt_compute.sampling import check_sampling
+from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.strategies import get_strategy
 from tt_compute.strategies.base import Outcome
@@ -102,7 +102,12 @@ class Requests:
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
         planner = await self._setup.planner(request.deployment)
-        plan = planner.plan(request, self._objective(options), strict=bool(options.get("strict")))
+        plan = planner.plan(
+            request,
+            self._objective(options),
+            strict=bool(options.get("strict")),
+            conditions=self._setup.conditions(request),
+        )
         weighed = dict.fromkeys(one.deployment for one in plan.candidates)
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)

@@ -28,6 +28,10 @@ COMMANDS = [
     "config show",
     "store info",
     "store purge",
+    "estimates show",
+    "estimates export",
+    "estimates import",
+    "estimates reset",
 ]
 QUIET = [
     "backends",
@@ -40,6 +44,9 @@ QUIET = [
     "config show",
     "store info",
     "store purge --yes",
+    "estimates show",
+    "estimates export learned.json",
+    "estimates reset --yes",
 ]
 """Commands that change nothing outside the test's folder and need nothing."""
 
@@ -58,7 +65,7 @@ def test_every_commands_help_shows_an_example(ttc: Ttc, command: str) -> None:
         assert option in done.out
 
 
-@pytest.mark.parametrize("command", ["", "profiles", "models", "config", "store"])
+@pytest.mark.parametrize("command", ["", "profiles", "models", "config", "store", "estimates"])
 def test_every_groups_help_lists_its_commands(ttc: Ttc, command: str) -> None:
     done = ttc(*command.split(), "--help")
     assert done.code == 0

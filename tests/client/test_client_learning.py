@@ -12,7 +12,7 @@ import pytest
 
 from tt_compute.client import Client
 from tt_compute.config import Config
-from tt_compute.errors import StoreError
+from tt_compute.errors import StoreError, UnknownNameError
 from tt_compute.planning.types import Plan
 from tt_compute.registry import GROUP
 from tt_compute.setup import RUNS_BETWEEN_ESTIMATES, STORE_FILE
@@ -204,3 +204,39 @@ def test_only_an_exact_verifier_teaches(connect: Connect) -> None:
     assert quality(plan()) == before
     run(AcceptsAll(Reliability()))
     assert quality(plan()) > before
+
+
+# --- what was learned, laid open -------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("real")
+def test_estimates_are_those_of_the_plans(connect: Connect) -> None:
+    client = connect(deployment=REAL)
+    before = quality(client.plan("6 * 7 = ?"))
+    for _ in range(5):
+        client.feedback(client.solve("6 * 7 = ?", strategy="single").id, correct=True)
+    (ability,) = client.estimates().abilities
+    assert (ability.model, ability.task) == ("a-real-model", "math")
+    assert ability.greedy_questions == 5
+    assert ability.greedy_success_rate.learned == pytest.approx(
+        quality(client.plan("6 * 7 = ?")), abs=1e-6
+    )
+    assert ability.success_rate.stated == pytest.approx(before)
+    assert client.estimates(model="a-real-model").abilities == (ability,)
+
+
+def test_estimates_of_mocks_are_shown_apart(connect: Connect) -> None:
+    client = connect()
+    client.feedback(client.solve("6 * 7 = ?").id, correct=True)
+    assert client.estimates().abilities == ()
+    assert len(client.estimates(mock=True, deployment="scripted").abilities) == 1
+
+
+def test_estimates_need_a_store_and_known_names(connect: Connect) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        connect(top={"store": {"enabled": False}}).estimates()
+    client = connect()
+    with pytest.raises(UnknownNameError, match="nonesuch"):
+        client.estimates(model="nonesuch")
+    with pytest.raises(UnknownNameError, match="nonesuch"):
+        client.estimates(deployment="nonesuch")

@@ -25,6 +25,10 @@ CONFIG = """\
 version: 1
 deployments: [mock]
 """
+QUESTIONS = """\
+{"question": "What is 6 times 7?", "gold": "42"}
+{"question": "What is 12 minus 5?", "gold": "7"}
+"""
 NOT_RUN = "not-run"
 """Behind the language of a block that needs what a test may not use; the reason stands behind it."""
 
@@ -55,6 +59,7 @@ def yaml_pages() -> list[ParameterSet]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(QUESTIONS, encoding="utf-8")
     return tmp_path
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
@@ -35,6 +37,7 @@ from tt_compute.profiles.schema import (
 )
 from tt_compute.registry import Registry
 from tt_compute.results import Result, StopReason
+from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import STOP_RULES
 from tt_compute.strategies import STRATEGIES
 from tt_compute.testing.subject import Subject
@@ -184,6 +187,12 @@ weights:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a configuration, a store and a cache of its own."""
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(
+        '{"question": "6 * 7?", "gold": "42"}\n', encoding="utf-8"
+    )
+    (tmp_path / "samples.jsonl").write_text(
+        '{"question_id": "q", "gold": "a", "samples": ["a", null]}\n', encoding="utf-8"
+    )
     models = tmp_path / "my-profiles" / "models"
     models.mkdir(parents=True)
     (models / "four.yaml").write_text(MODEL, encoding="utf-8")
@@ -225,6 +234,15 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
         {"predicted"},
     ),
     "ttc report": (["--mock"], set()),
+    "ttc estimates show": (["--mock"], set()),
+    "ttc estimates export": (["learned.json", "--mock"], set()),
+    "ttc estimates import": (["elsewhere.json"], set()),
+    "ttc estimates reset": (["--yes"], set()),
+    "ttc record": (
+        ["new.jsonl", "--questions=questions.jsonl", "--deployment=mock", "--samples=2"],
+        set(),
+    ),
+    "ttc replay": (["samples.jsonl"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),
@@ -232,6 +250,25 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc store purge": (["--yes"], set()),
 }
 """Command -> arguments, and keys whose insides are described elsewhere."""
+
+
+def teach(folder: Path) -> None:
+    """Runs of another version and of this one, and another store's evidence."""
+    learned = folder / "elsewhere.json"
+    with tt.Client() as client:
+        for _ in range(2):
+            client.feedback(client.solve("6 times 7?").id, correct=True)
+    run_quietly("estimates", "export", str(learned), "--mock")
+    learned.write_text(re.sub(r'"origin": "\w+"', '"origin": "0123"', learned.read_text()))
+    run_quietly("estimates", "import", str(learned))
+    with sqlite3.connect(folder / "data" / STORE_FILE) as connection:
+        connection.execute("UPDATE receipts SET weights = 'older' WHERE number = 1")
+    connection.close()
+
+
+def run_quietly(*arguments: str) -> None:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main(arguments)
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -253,6 +290,8 @@ def test_json_keys_are_those_of_the_document(
     if path == "ttc report":
         with tt.Client() as client:
             client.feedback(client.solve("6 times 7?").id, correct=True)
+    if path.startswith("ttc estimates"):
+        teach(folder)
     arguments, skipped = DOCUMENTS[path]
     with in_thread(lambda: ChatServer("sambanova", key=None)) as server:
         (folder / "cloud.yaml").write_text(CLOUD.format(url=server.base_url), encoding="utf-8")

@@ -81,6 +81,8 @@ def many(client: tt.Client, questions: Sequence[str], on_error: Literal["raise",
 
     assert_type(client.solve_many(questions, concurrency=2, progress=told), list[tt.Result])
     assert_type(client.solve_many(questions, on_error="raise"), list[tt.Result])
+    budget = tt.Budget(max_cost_usd=1, max_samples=100)
+    assert_type(client.solve_many(questions, budget=budget), list[tt.Result])
     returned = client.solve_many(questions, on_error="return")
     assert_type(returned, list[tt.Result | tt.TTComputeError])
     assert_type(

@@ -27,6 +27,10 @@ class BackendPool:
         self._backends: dict[str, Backend] = {}
         self._lock = anyio.Lock()
 
+    def made(self, spec: DeploymentSpec) -> Backend | None:
+        """The backend of ``spec`` if it was made already."""
+        return self._backends.get(spec.id)
+
     async def get(self, spec: DeploymentSpec) -> Backend:
         """The backend of ``spec``, made now if need be.
 

@@ -54,6 +54,11 @@ class Prompt(NamedTuple):
     tokens: int
     ttfts: Sequence[tuple[float, float]]
     """(p50, p95) seconds to its first token, by offer."""
+    delays: Sequence[float]
+    """Seconds before that, by offer; empty = none."""
+
+    def delay(self, offer: int) -> float:
+        return self.delays[offer] if self.delays else 0.0
 
 
 class Weighed(NamedTuple):
@@ -111,7 +116,7 @@ class Board:
             entry,
             _quality(entry),
             figures.cost_usd.at(prompt.tokens, ttft),
-            figures.latency_p95_s.at(prompt.tokens, ttft),
+            figures.latency_p95_s.at(prompt.tokens, ttft) + prompt.delay(entry.offer),
             figures.energy_j.at(prompt.tokens, ttft),
         )
 
@@ -158,13 +163,17 @@ class Board:
         )
         return min(near, key=lambda weighed: _distance(weighed, objective))
 
-    def _values(self, figure: str, prompt: Prompt, places: Iterable[int]) -> list[float]:
+    def _values(self, figure: str, prompt: Prompt, places: Sequence[int]) -> list[float]:
         """A figure at some places: ``Line.at``, written out."""
-        tokens, ttfts = prompt
-        return [
+        tokens, ttfts, delays = prompt
+        values = [
             fixed + per_token * tokens + p50 * ttfts[offer][0] + p95 * ttfts[offer][1]
             for fixed, per_token, p50, p95, offer in map(self._lines[figure].__getitem__, places)
         ]
+        if not delays or figure != _FIGURES["latency"]:
+            return values
+        late = (delays[self.entries[place].offer] for place in places)
+        return list(map(float.__add__, values, late))
 
 
 def violations(weighed: Weighed, objective: Objective) -> list[Violation]:

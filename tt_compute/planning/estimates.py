@@ -17,6 +17,9 @@ __all__ = [
     "LENGTH_PRIOR_SAMPLES",
     "SPEED_PRIOR_SAMPLES",
     "Estimates",
+    "History",
+    "Import",
+    "LeftOut",
     "LengthEvidence",
     "SpeedEvidence",
     "Version",
@@ -70,6 +73,38 @@ class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """By model id and task kind; one for each length of prompts that was seen."""
     speeds: Mapping[tuple[str, str], tuple[SpeedEvidence, ...]] = {}
     """By deployment id and task kind."""
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Recent runs of another version of a deployment, which teach nothing of the one that it is now."""
+
+    deployment: str
+    weights: int
+    """Runs of other weights."""
+    runtime: int
+    """Runs of another version of the runtime, or under other options."""
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence of another store that was taken in."""
+
+    origin: str
+    """Of the store it came from."""
+    imported_at: float
+    """Unix seconds."""
+    models: tuple[str, ...]
+    questions: int
+    used: bool
+    """Whether some of it is of weights that run here now."""
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the evidence comes from, and what is no part of it."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    forgotten: int = 0
+    """Runs that are kept and teach nothing any more, because the user said so."""
+    imports: tuple[Import, ...] = ()
 
 
 def blend(prior: float | None, observed: float, n: float, prior_n: float) -> float:

@@ -89,6 +89,7 @@ def _verdict(plan: Plan, best: Sequence[Candidate], rows: int) -> Iterable[str]:
     feasible = sum(candidate.feasible for candidate in plan.candidates)
     part = "" if len(best) <= rows else f"the best {rows} of "
     yield f"{feasible} of {total} candidates meet every constraint."
+    yield from plan.delays
     if plan.advice:
         yield f"No plan meets the objective: {plan.advice}."
     yield (

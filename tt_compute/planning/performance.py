@@ -104,6 +104,14 @@ class Pace:
         step = self._predicted_step(rows)
         return StepTime(step.fixed_s * factor, step.per_context_token_s * factor)
 
+    def tokens_per_s(self, rows: int) -> float:
+        """Of a wave of ``rows`` samples together, at a typical context.
+
+        Raises:
+            UnknownFact: As ``step``.
+        """
+        return rows / self.step(rows).at(_TYPICAL_CONTEXT_TOKENS)
+
     def prefill(self) -> Prefill:
         """Time to first token.
 

@@ -6,20 +6,17 @@ no key either.
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
 from tt_compute.errors import ConfigError, InvalidRequestError, PlanError
+from tt_compute.planning.json_file import JsonFile
 from tt_compute.planning.plan_rules import faults
 from tt_compute.planning.types import Candidate, Objective, Plan, Premise, Rejection
 from tt_compute.profiles.checking import build
-from tt_compute.profiles.document import Document, Tree, show
+from tt_compute.profiles.document import Document
 from tt_compute.profiles.schema import TaskKind
 
 __all__ = ["PLAN_AGAIN", "check_plan", "load_plan", "save_plan"]
@@ -27,11 +24,7 @@ __all__ = ["PLAN_AGAIN", "check_plan", "load_plan", "save_plan"]
 _FORMAT: Final = "tt_compute.plan"
 _VERSION: Final = 1
 """Raised when a file of the version before would be run otherwise than it was meant."""
-_MAX_BYTES = 64 * 1024 * 1024
-"""Far above thousands of candidates; keeps a wrong file from filling the memory."""
 PLAN_AGAIN = "plan again: `ttc plan PROMPT --save FILE`"
-
-_Pairs: TypeAlias = Sequence[tuple[str, object]]
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,9 +53,7 @@ def save_plan(plan: Plan, path: Path | str) -> None:
     assert plan.chosen is not None
     names = {field.name for field in msgspec.structs.fields(_File)} - {"format", "version"}
     saved = _File(**{name: getattr(plan, name) for name in names})
-    text = json.dumps(msgspec.to_builtins(saved), ensure_ascii=False, indent=2, allow_nan=False)
-    # What stands in a reason may hold what is no character; nothing that is run does.
-    _write(Path(path), f"{text}\n".encode(errors="replace"))
+    _file(path).write(saved)
 
 
 def load_plan(path: Path | str) -> Plan:
@@ -72,8 +63,7 @@ def load_plan(path: Path | str) -> Plan:
         PlanError: The file cannot be read, is damaged, of another version, or says what no plan says.
     """
     file = Path(path)
-    tree = _tree(file)
-    _check_kind(tree, file)
+    tree = _file(file).read()
     try:
         saved = build(Document(tree=tree, file=str(file)), _File)
     except ConfigError as error:
@@ -99,63 +89,17 @@ def check_plan(plan: Plan, *, file: Path | None = None) -> None:
         raise PlanError(f"{where}: {path}: {message}", hint=PLAN_AGAIN)
 
 
-def _tree(file: Path) -> Tree:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or error
-        raise PlanError(f"{file} cannot be read: {reason}", hint=PLAN_AGAIN) from error
-    if len(data) > _MAX_BYTES:
-        raise PlanError(f"{file} is larger than {_MAX_BYTES} bytes, no plan is", hint=PLAN_AGAIN)
-    try:
-        tree: Tree = msgspec.json.decode(data)
-        # Of two equal keys the decoder keeps the last one.
-        json.loads(data, object_pairs_hook=_once)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise PlanError(f"{file} is damaged: {error}", hint=PLAN_AGAIN) from error
-    return tree
-
-
-def _once(pairs: _Pairs) -> dict[str, object]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {show(twice)} stands twice in one object")
-    return keys
-
-
-def _check_kind(tree: Tree, file: Path) -> None:
-    if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
-        raise PlanError(f"{file} is no plan that `ttc plan --save` wrote", hint=PLAN_AGAIN)
-    version = tree.get("version")
-    if isinstance(version, bool) or version != _VERSION:
-        raise PlanError(
-            f"{file} is a plan of version {show(version)}, and this tt_compute reads {_VERSION}",
-            hint=f"update tt-compute, or {PLAN_AGAIN}",
-        )
+def _file(path: Path | str) -> JsonFile:
+    return JsonFile(
+        path=Path(path),
+        kind=_FORMAT,
+        version=_VERSION,
+        noun="plan",
+        writer="`ttc plan --save`",
+        hint=PLAN_AGAIN,
+        error=PlanError,
+    )
 
 
 def _hint(found: str | None) -> str:
     return PLAN_AGAIN if found is None else f"{PLAN_AGAIN} ({found})"
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        # A link stays one, and what is no file, such as /dev/null, is not replaced by one.
-        target = Path(os.path.realpath(file))
-        if target.exists() and not target.is_file():
-            raise PlanError(f"{file} is not a regular file", hint="name another one")
-        scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with scratch.open("xb") as stream:
-                stream.write(data)
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        raise PlanError(
-            f"{file} cannot be written: {error.strerror or error}",
-            hint="name a file in a folder that is there and can be written",
-        ) from error

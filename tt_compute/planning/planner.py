@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from tt_compute.errors import (
     UnsupportedError,
 )
 from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, violations
+from tt_compute.planning.conditions import READY, Condition
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.menu import STRATEGIES, Offer, Wanted, make_offer, sampling_for
 from tt_compute.planning.request import PlanRequest
@@ -88,7 +90,14 @@ class Planner:
         """Whether prompts of different length may differ in more than their prefill."""
         self._menus: dict[_Kind, _Menu] = {}
 
-    def plan(self, request: PlanRequest, objective: Objective, *, strict: bool = False) -> Plan:
+    def plan(
+        self,
+        request: PlanRequest,
+        objective: Objective,
+        *,
+        strict: bool = False,
+        conditions: Mapping[str, Condition] = MappingProxyType({}),
+    ) -> Plan:
         """Decide.
 
         ``elapsed_us`` is the choice itself. ``setup_us`` is what this call spent besides: on tables, when
@@ -98,6 +107,8 @@ class Planner:
             request: What is asked.
             objective: What it should reach.
             strict: Choose nothing rather than a candidate that misses the objective.
+            conditions: How deployments stand now, by id; what is absent is ready. One that is closed is
+                left out as long as others are not.
 
         Raises:
             UnknownNameError: A pinned deployment, strategy or stop rule does not exist.
@@ -108,13 +119,16 @@ class Planner:
         started = self._clock.now()
         menu = self._menu(self._kind(request, objective))
         ready = self._clock.now()
+        now = [conditions.get(offer.spec.id, READY) for offer in menu.offers] if conditions else []
         prompt = Prompt(
             request.input_tokens,
             [offer.prefill.seconds(request.input_tokens) for offer in menu.offers],
+            [0.0 if one.closed else one.delay_s for one in now],
         )
-        too_long = _too_long(menu, request.input_tokens)
-        board = menu.board.without(set(too_long))
-        rejected = (*menu.rejected, *too_long.values())
+        out = _too_long(menu, request.input_tokens)
+        out |= _closed(menu, now, out)
+        board = menu.board.without(set(out))
+        rejected = (*menu.rejected, *out.values())
         if not board.entries:
             raise _nothing_left(rejected)
         best, feasible = board.choose(prompt, objective)
@@ -130,6 +144,7 @@ class Planner:
             elapsed_us=(decided - ready) * 1e6,
             setup_us=0.0,
             advice="" if feasible else scribe.advice(best),
+            delays=_delays(menu, now),
         )
         spent = (ready - started) + (self._clock.now() - decided)
         return msgspec.structs.replace(plan, setup_us=spent * 1e6)
@@ -269,7 +284,7 @@ class _Scribe:
         )
         return Prediction(
             quality=entry.option.quality,
-            latency_p50_s=_known(p50),
+            latency_p50_s=_known(p50 + self._prompt.delay(entry.offer)),
             latency_p95_s=_known(weighed.latency_p95_s),
             cost_usd=_known(weighed.cost_usd),
             energy_j=_known(weighed.energy_j),
@@ -333,6 +348,27 @@ def _too_long(menu: _Menu, tokens: int) -> dict[int, _Rejected]:
         for place, offer in enumerate(menu.offers)
         if tokens > offer.max_input_tokens
     }
+
+
+def _closed(
+    menu: _Menu, conditions: Sequence[Condition], out: Mapping[int, _Rejected]
+) -> dict[int, _Rejected]:
+    """By position: the offers that nothing may be sent to now, unless that leaves none."""
+    closed = {place for place, one in enumerate(conditions) if one.closed and place not in out}
+    if len(closed) + len(out) == len(menu.offers):
+        return {}
+    return {
+        place: _Rejected(
+            stage="unavailable",
+            rejection=_rejection(menu.offers[place].spec, conditions[place].why),
+        )
+        for place in closed
+    }
+
+
+def _delays(menu: _Menu, conditions: Sequence[Condition]) -> tuple[str, ...]:
+    told = (one.told(offer.spec.id) for offer, one in zip(menu.offers, conditions, strict=False))
+    return tuple(filter(None, told))
 
 
 def _nothing_left(rejected: Sequence[_Rejected]) -> TTComputeError:

@@ -129,6 +129,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """From request to choice with profiles loaded."""
     setup_us: float
     """Everything before: reading YAML, opening the store, counting tokens."""
+    delays: tuple[str, ...] = ()
+    """What latencies hold besides the work itself, in sentences: waiting, loading a model."""
     advice: str = ""
     """When nothing is feasible: the constraint that binds and what it would take."""
     premises: tuple[Premise, ...] = ()

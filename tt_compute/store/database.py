@@ -12,12 +12,15 @@ from typing import TypeVar
 import msgspec
 
 from tt_compute.errors import StoreError
-from tt_compute.planning.estimates import Estimates, Version
+from tt_compute.planning.estimates import Estimates, History, Version
+from tt_compute.planning.evidence_file import Evidence
 from tt_compute.results import Result
 from tt_compute.sqlite import transaction
-from tt_compute.store.evidence import read_estimates
+from tt_compute.store.evidence import read_estimates, read_evidence, read_history
 from tt_compute.store.files import NewerFile, Opened, inode, is_damage, open_file
+from tt_compute.store.forgotten import forget
 from tt_compute.store.forks import close_across_forks
+from tt_compute.store.imports import add_import, drop_imports
 from tt_compute.store.limits import Limits, delete_before, enforce, give_back_space
 from tt_compute.store.rows import prompt_hash, receipt_row, sample_rows
 from tt_compute.store.runs import RunRecord, read_runs
@@ -160,6 +163,58 @@ class Database:
         return self._run(
             lambda opened: read_estimates(opened.connection, mock=mock, versions=versions)
         )
+
+    def history(
+        self, *, mock: bool, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> History:
+        """Which runs teach nothing and what was imported; arguments as of ``estimates``."""
+        return self._run(
+            lambda opened: read_history(opened.connection, mock=mock, versions=versions)
+        )
+
+    def evidence(
+        self, *, mock: bool, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> Evidence:
+        """What the own runs taught, for another store; arguments as of ``estimates``."""
+        return self._run(
+            lambda opened: read_evidence(
+                opened.connection, mock=mock, versions=versions, now=self._wall_clock()
+            )
+        )
+
+    def take_in(self, evidence: Evidence) -> int:
+        """Keep another store's evidence beside the own, whole or not at all; returns its questions.
+
+        Raises:
+            StoreError: It is this store's own, or could not be written.
+        """
+
+        def write(opened: Opened) -> int:
+            with transaction(opened.connection):
+                return add_import(opened.connection, evidence, self._wall_clock())
+
+        return self._run(write)
+
+    def forget(
+        self, *, mock: bool, model: str | None, deployment: str | None, task: str | None
+    ) -> tuple[int, int]:
+        """Let runs so far teach nothing any more and drop what was imported; None = all.
+
+        Returns:
+            Runs, and parts of imports.
+        """
+
+        def write(opened: Opened) -> tuple[int, int]:
+            connection = opened.connection
+            with transaction(connection):
+                runs = forget(connection, mock=mock, model=model, deployment=deployment, task=task)
+                # What was imported is of no deployment.
+                dropped = 0
+                if deployment is None:
+                    dropped = drop_imports(connection, mock=mock, model=model, task=task)
+                return runs, dropped
+
+        return self._run(write)
 
     def runs(self, *, since: float, deployment: str | None, mock: bool) -> list[RunRecord]:
         """Past runs, oldest first."""

@@ -6,23 +6,29 @@ Newer rows count more: each counts half of what the one does that is ``_HALF_LIF
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
 from tt_compute.planning.estimates import (
     Estimates,
+    History,
+    LeftOut,
     LengthEvidence,
     SpeedEvidence,
     Version,
 )
+from tt_compute.planning.evidence_file import DeploymentEvidence, Evidence, ModelEvidence
 from tt_compute.planning.observations import Observation
 from tt_compute.planning.similarity import length_band
+from tt_compute.profiles.schema import TaskKind
+from tt_compute.store.forgotten import count_forgotten, teaches
+from tt_compute.store.imports import describe_imports, read_imports, store_name
 
-__all__ = ["length_evidence", "read_estimates"]
+__all__ = ["length_evidence", "read_estimates", "read_evidence", "read_history"]
 
 _RECENT_RUNS = 500
 """Only the newest runs count: models, machines and services change, and reading stays quick."""
@@ -30,55 +36,127 @@ _HALF_LIFE = {"questions": 250, "samples": 1000, "runs": 100}
 _UNJUDGED = 0.1
 """What a question counts of which only the votes are known: agreement is no proof."""
 _PERCENTILE = 0.95
-_CREDITS = """
+_WEIGHTS = "CASE WHEN samples.model = receipts.model THEN receipts.weights END"
+"""Of a sample; those of a model that stood in are unknown."""
+_CREDITS = f"""
     SELECT receipts.number, samples.model, receipts.deployment, receipts.weights, receipts.task,
            receipts.greedy, receipts.correct, receipts.votes, receipts.abstained, receipts.accepted,
            receipts.refused, receipts.prompt_tokens, sum(samples.agrees), count(*)
     FROM receipts JOIN samples ON samples.receipt = receipts.number
-    WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {which}
+    WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {{which}}
                               ORDER BY number DESC LIMIT :runs)
-      AND samples.finished AND samples.model IS NOT NULL
+      AND samples.finished AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND (:every OR {_WEIGHTS} IS :weights)
     GROUP BY receipts.number, samples.model ORDER BY receipts.number DESC
-"""
+"""  # noqa: S608 - our own names
 _JUDGED = _CREDITS.format(which="(correct IS NOT NULL OR accepted + refused > 0)")
 _VOTED = _CREDITS.format(
     which="correct IS NULL AND accepted + refused = 0 AND samples_finished > 1"
 )
-_LENGTHS = """
+_LENGTHS = f"""
     SELECT samples.model, receipts.task, receipts.deployment, receipts.weights,
            receipts.prompt_tokens, samples.output_tokens
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.is_mock = :mock AND receipts.number > :after
-      AND samples.finished AND samples.model IS NOT NULL
+      AND samples.finished AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND (:every OR {_WEIGHTS} IS :weights)
     ORDER BY receipts.number DESC
-"""
-_SPEEDS = """
+"""  # noqa: S608 - our own names
+_SPEEDS = f"""
     SELECT deployment, task, wave, runtime, decode_tokens, decode_s,
            samples_finished + samples_cancelled
     FROM receipts
-    WHERE is_mock = :mock AND number > :after AND decode_s IS NOT NULL
+    WHERE is_mock = :mock AND number > :after AND decode_s IS NOT NULL AND {teaches("receipts.model")}
     ORDER BY number DESC
-"""
+"""  # noqa: S608 - our own names
+_VERSIONS = f"""
+    SELECT deployment, weights, runtime, count(*) FROM receipts
+    WHERE is_mock = :mock AND number > :after AND {teaches("receipts.model")}
+    GROUP BY deployment, weights, runtime ORDER BY deployment
+"""  # noqa: S608 - our own names
 
 Key = tuple[str, str]
+_Window = dict[str, int | str | None]
+"""Parameters of the queries above."""
 
 
 def read_estimates(
     connection: sqlite3.Connection, *, mock: bool, versions: Mapping[str, Version]
 ) -> Estimates:
-    """The evidence of the newest runs.
+    """The evidence of the newest runs, and what was imported.
 
     Args:
         connection: Of the store.
         mock: Of mock runs only, or of real runs only.
         versions: What each deployment runs now.
     """
+    own = _own(connection, _window(connection, mock=mock), versions)
+    imports = read_imports(connection, mock=mock, versions=versions)
+    return _with_imports(own, imports) if imports else own
+
+
+def read_evidence(
+    connection: sqlite3.Connection, *, mock: bool, versions: Mapping[str, Version], now: float
+) -> Evidence:
+    """What the own runs taught, by weights, to be exported; arguments as of ``read_estimates``."""
+    window = _window(connection, mock=mock)
+    own = _own(connection, window, versions)
+    models: list[ModelEvidence] = []
+    for (weights,) in connection.execute(
+        "SELECT weights FROM receipts UNION SELECT NULL ORDER BY weights"
+    ).fetchall():
+        found = _own(connection, {**window, "every": False, "weights": weights}, versions)
+        models += _by_model(found, weights)
+    return Evidence(
+        origin=store_name(connection),
+        exported_at=now,
+        mock=mock,
+        models=tuple(models),
+        deployments=tuple(
+            DeploymentEvidence(deployment=deployment, task=cast("TaskKind", task), speeds=speeds)
+            for (deployment, task), speeds in own.speeds.items()
+        ),
+    )
+
+
+def read_history(
+    connection: sqlite3.Connection, *, mock: bool, versions: Mapping[str, Version]
+) -> History:
+    """Which of the newest runs teach nothing, and what was imported; arguments as of ``read_estimates``."""
+    weights_changed: Counter[str] = Counter()
+    runtime_changed: Counter[str] = Counter()
+    for deployment, weights, runtime, runs in connection.execute(
+        _VERSIONS, _window(connection, mock=mock)
+    ):
+        weights_changed[deployment] += 0 if _same(versions, deployment, weights=weights) else runs
+        runtime_changed[deployment] += 0 if _same(versions, deployment, runtime=runtime) else runs
+    return History(
+        left_out=tuple(
+            LeftOut(deployment=name, weights=weights_changed[name], runtime=runtime_changed[name])
+            for name in weights_changed
+            if weights_changed[name] or runtime_changed[name]
+        ),
+        forgotten=count_forgotten(connection, mock=mock),
+        imports=describe_imports(connection, mock=mock, versions=versions),
+    )
+
+
+def _window(connection: sqlite3.Connection, *, mock: bool) -> _Window:
     newest: int = connection.execute("SELECT coalesce(max(number), 0) FROM receipts").fetchone()[0]
-    window = {"mock": mock, "after": newest - _RECENT_RUNS, "runs": _RECENT_RUNS}
+    return {
+        "mock": mock,
+        "after": newest - _RECENT_RUNS,
+        "runs": _RECENT_RUNS,
+        "every": True,
+        "weights": None,
+    }
+
+
+def _own(
+    connection: sqlite3.Connection, window: _Window, versions: Mapping[str, Version]
+) -> Estimates:
     taught = [
-        Credit(*row)
-        for query in (_JUDGED, _VOTED)
-        for row in connection.execute(query, {"mock": mock, "runs": _RECENT_RUNS})
+        Credit(*row) for query in (_JUDGED, _VOTED) for row in connection.execute(query, window)
     ]
     current = [one for one in taught if _same(versions, one.deployment, weights=one.weights)]
     return Estimates(
@@ -87,6 +165,44 @@ def read_estimates(
         lengths=_lengths(connection, window, versions),
         speeds=_speeds(connection, window, versions),
     )
+
+
+def _with_imports(own: Estimates, imports: Iterable[ModelEvidence]) -> Estimates:
+    """What others learned counts as older than all that was seen here, the newest import first."""
+    observations, greedy = dict(own.observations), dict(own.greedy)
+    lengths = dict(own.lengths)
+    for one in imports:
+        key = (one.model, one.task)
+        for known, more in ((observations, one.observations), (greedy, one.greedy)):
+            if more:
+                seen = known.get(key, ())
+                weight = _weight(len(seen), "questions")
+                known[key] = (*seen, *(_lighter(question, weight) for question in more))
+        if one.lengths:
+            before = lengths.get(key, ())
+            weight = _weight(sum(length.n for length in before), "samples")
+            more_lengths = (
+                msgspec.structs.replace(length, n=length.n * weight) for length in one.lengths
+            )
+            lengths[key] = (*before, *more_lengths)
+    return msgspec.structs.replace(own, observations=observations, greedy=greedy, lengths=lengths)
+
+
+def _lighter(question: Observation, weight: float) -> Observation:
+    return msgspec.structs.replace(question, weight=question.weight * weight)
+
+
+def _by_model(found: Estimates, weights: str | None) -> Iterator[ModelEvidence]:
+    keys = dict.fromkeys((*found.observations, *found.greedy, *found.lengths))
+    for model, task in keys:
+        yield ModelEvidence(
+            model=model,
+            task=cast("TaskKind", task),
+            weights=weights,
+            observations=found.observations.get((model, task), ()),
+            greedy=found.greedy.get((model, task), ()),
+            lengths=found.lengths.get((model, task), ()),
+        )
 
 
 class Credit(NamedTuple):
@@ -158,7 +274,7 @@ def _observations(found: Iterable[Credit]) -> dict[Key, tuple[Observation, ...]]
 
 
 def _lengths(
-    connection: sqlite3.Connection, window: dict[str, int], versions: Mapping[str, Version]
+    connection: sqlite3.Connection, window: _Window, versions: Mapping[str, Version]
 ) -> dict[Key, tuple[LengthEvidence, ...]]:
     ages: dict[Key, Iterator[int]] = defaultdict(count)
     bands: dict[Key, dict[int | None, list[tuple[int, float]]]] = defaultdict(
@@ -188,7 +304,7 @@ def length_evidence(
 
 
 def _speeds(
-    connection: sqlite3.Connection, window: dict[str, int], versions: Mapping[str, Version]
+    connection: sqlite3.Connection, window: _Window, versions: Mapping[str, Version]
 ) -> dict[Key, tuple[SpeedEvidence, ...]]:
     """The median of the runs' rates, so that one run on a busy machine moves nothing."""
     runs: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
@@ -223,7 +339,7 @@ def _quantile(weighed: Sequence[tuple[float, float]], level: float) -> float:
     raise AssertionError("nothing was weighed")
 
 
-def _weight(age: int, of: str) -> float:
+def _weight(age: float, of: str) -> float:
     """Of the row that ``age`` rows of its kind are younger than."""
     return float(0.5 ** (age / _HALF_LIFE[of]))
 

@@ -1,9 +1,11 @@
 """The tables, and how a file of theirs is told from another one.
 
-meta      the random key under which prompts are hashed
+meta      the random key under which prompts are hashed, and the store's random name
 receipts  one row per run: its plan, its receipt, its prediction, the caller's verdict
 samples   one row per sample of a run, without its text
 texts     prompt and answer of a run; empty unless the user asked to keep them
+forgotten runs that teach nothing any more; NULL in a column stands for all
+imported  what other stores taught, a row for each model, kind of task and weights
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __all__ = [
     "probe",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in ``user_version``. A file with a higher one belongs to a newer release."""
 
 PREDICTED = "predicted_"
@@ -98,6 +100,22 @@ _TEXT_COLUMNS = {
     "text": "TEXT NOT NULL",
 }
 
+_FORGOTTEN_COLUMNS = {
+    "is_mock": "INTEGER NOT NULL",
+    "up_to": "INTEGER NOT NULL",  # number of the newest of these runs
+    "model": "TEXT",
+    "deployment": "TEXT",
+    "task": "TEXT",
+}
+_IMPORTED_COLUMNS = {
+    "origin": "TEXT NOT NULL",
+    "imported_at": "REAL NOT NULL",  # Unix seconds
+    "is_mock": "INTEGER NOT NULL",
+    "model": "TEXT NOT NULL",
+    "task": "TEXT NOT NULL",
+    "evidence": "BLOB NOT NULL",  # a ModelEvidence as JSON
+}
+
 
 def _columns(columns: dict[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
@@ -112,8 +130,11 @@ _TABLES = (
     "CREATE INDEX receipts_judged ON receipts (is_mock, number) WHERE correct IS NOT NULL",
     f"CREATE TABLE samples ({_columns(SAMPLE_COLUMNS)}, {_SAMPLES_KEY}) WITHOUT ROWID",
     f"CREATE TABLE texts ({_columns(_TEXT_COLUMNS)})",
+    f"CREATE TABLE forgotten ({_columns(_FORGOTTEN_COLUMNS)})",
+    f"CREATE TABLE imported ({_columns(_IMPORTED_COLUMNS)})",
 )
 _HASH_KEY_BYTES = 32
+_NAME_BYTES = 8
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -126,6 +147,7 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(
             "INSERT INTO meta VALUES ('hash_key', ?)", (secrets.token_bytes(_HASH_KEY_BYTES),)
         )
+        connection.execute("INSERT INTO meta VALUES ('name', ?)", (secrets.token_hex(_NAME_BYTES),))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     # A reader of another release finds the version in the file's header, not only in the log.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -137,7 +159,7 @@ def probe(connection: sqlite3.Connection) -> bytes:
     Raises:
         sqlite3.DatabaseError: The file is not what it should be.
     """
-    for table in ("receipts", "samples", "texts"):
+    for table in ("receipts", "samples", "texts", "forgotten", "imported"):
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - our own names
     row = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
     if row is None:

@@ -12,7 +12,8 @@ from typing import Self
 import anyio.to_thread
 
 from tt_compute.errors import StoreError
-from tt_compute.planning.estimates import Estimates, Version
+from tt_compute.planning.estimates import Estimates, History, Version
+from tt_compute.planning.evidence_file import Evidence
 from tt_compute.results import Result
 from tt_compute.store.database import Database, StoreInfo
 from tt_compute.store.limits import Limits
@@ -127,6 +128,57 @@ class Store:
         except StoreError as exc:
             _log.warning("planning without past runs: %s", exc.message)
             return Estimates()
+
+    async def history(
+        self, *, mock: bool, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> History:
+        """Which runs teach nothing and what was imported; arguments as of ``estimates``.
+
+        Raises:
+            StoreError: There is no store, or it cannot be read.
+        """
+        work = partial(self._usable().history, mock=mock, versions=versions)
+        return await anyio.to_thread.run_sync(work)
+
+    async def evidence(
+        self, *, mock: bool, versions: Mapping[str, Version] = MappingProxyType({})
+    ) -> Evidence:
+        """What the own runs taught, for another store; arguments as of ``estimates``.
+
+        Raises:
+            StoreError: There is no store, or it cannot be read.
+        """
+        work = partial(self._usable().evidence, mock=mock, versions=versions)
+        return await anyio.to_thread.run_sync(work)
+
+    async def take_in(self, evidence: Evidence) -> int:
+        """Keep another store's evidence beside the own; returns its questions.
+
+        Raises:
+            StoreError: There is no store, it is this store's own, or it could not be written.
+        """
+        return await anyio.to_thread.run_sync(partial(self._usable().take_in, evidence))
+
+    async def forget(
+        self,
+        *,
+        mock: bool = False,
+        model: str | None = None,
+        deployment: str | None = None,
+        task: str | None = None,
+    ) -> tuple[int, int]:
+        """Let runs so far teach nothing any more and drop what was imported; None = of all.
+
+        Returns:
+            Runs, and parts of imports.
+
+        Raises:
+            StoreError: There is no store, or it cannot be written.
+        """
+        work = partial(
+            self._usable().forget, mock=mock, model=model, deployment=deployment, task=task
+        )
+        return await anyio.to_thread.run_sync(work)
 
     async def runs(
         self, *, since: float = 0.0, deployment: str | None = None, mock: bool = False

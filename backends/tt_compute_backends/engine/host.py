@@ -58,6 +58,11 @@ class EngineHost:
         """Of the engine's process; None before it runs, and inline."""
         return self._engine.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether an engine runs, or is being started."""
+        return self._engine.alive
+
     async def warm(self) -> Loaded:
         """Load the model now, if it is not loaded; concurrent callers load it once.
 
@@ -164,6 +169,10 @@ class _SharedEngine:
     @property
     def pid(self) -> int | None:
         return None if self._current is None else self._current.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._current is not None and self._current.failure is None
 
     def process(self, origin: Origin) -> EngineProcess:
         """The process that serves now, started if there is none.

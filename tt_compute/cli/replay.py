@@ -1,0 +1,284 @@
+"""``ttc replay``: strategies over recorded samples."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import anyio
+import click
+import msgspec
+
+from tt_compute.bench.plot import check_plotting
+from tt_compute.cli.replay_view import report_view, sweep_view
+from tt_compute.cli.shared import Output, command, example, printable
+from tt_compute.errors import BackendError, InvalidRequestError, UsageError
+from tt_compute.planning.figures import Meter
+from tt_compute.profiles.schema import DeploymentSpec, TaskKind
+from tt_compute.replay.answers import Equality, Question, parse_verifier, read_questions
+from tt_compute.replay.figures import Bill
+from tt_compute.replay.fit import fit_ability, model_name, profile_text
+from tt_compute.replay.lab import Lab, check_budget, check_rewards
+from tt_compute.replay.play import Policy
+from tt_compute.replay.plot import plot_sweep
+from tt_compute.replay.recording import Recording, load_recordings
+from tt_compute.replay.sweep import budgets, rules, sweep
+from tt_compute.setup import Setup
+from tt_compute.stopping import parse_stop_rule
+from tt_compute.strategies import get_strategy
+from tt_compute.verify.math_process import MathProcess
+
+__all__ = ["replay"]
+
+_DEFICIT = "deficit"
+_DEFAULT_RULE = "beta"
+_VERIFIED = "best_of_n"
+_ONE_SAMPLE = "single"
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The options, as they were given."""
+
+    file: Path
+    strategy: str
+    stop: tuple[str, ...]
+    verifier: str | None
+    budget: int | None
+    wave: int | None
+    seed: int
+    shuffles: int
+    equal: Equality
+    deployment: str | None
+    prompt_tokens: int
+    sweeping: bool
+    picture: Path | None
+    profile: Path | None
+    task: TaskKind
+
+
+def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int | None:
+    if text == _DEFICIT:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is neither {_DEFICIT} nor a number of at least 1")
+    return int(text)
+
+
+@click.command("replay", epilog=example("ttc replay samples.jsonl --stop beta --budget 16"))
+@click.argument("file", type=_FILE)
+@click.option("--strategy", default="majority", show_default=True, help="What draws the samples.")
+@click.option(
+    "--stop", multiple=True, help="Stop rule of a vote; default: beta. With --sweep several times."
+)
+@click.option(
+    "--verifier", help="Of best_of_n: exact (the recorded verdicts), reward, or reward:SCORE."
+)
+@click.option(
+    "--budget", type=click.IntRange(min=1), help="Most samples; default: all that are recorded."
+)
+@click.option(
+    "--wave",
+    callback=_wave,
+    default=_DEFICIT,
+    show_default=True,
+    metavar="N|deficit",
+    help="Most samples in flight; deficit: as many as could end the run.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the samples' order.")
+@click.option(
+    "--shuffles",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Orders to average over.",
+)
+@click.option(
+    "--equal",
+    type=click.Choice(("exact", "math")),
+    default="exact",
+    show_default=True,
+    help="When answers are the same: spelt alike, or equal as mathematics.",
+)
+@click.option("--deployment", help="Whose speed and price latency and cost are told by.")
+@click.option(
+    "--prompt-tokens",
+    type=click.IntRange(0, 10_000_000),
+    default=0,
+    show_default=True,
+    help="Length of the prompts, which files do not hold, for latency and cost.",
+)
+@click.option("--sweep", "sweeping", is_flag=True, help="Budgets 1, 2, 4, ... times stop rules.")
+@click.option("--plot", "picture", type=_FILE, help="Draw the sweep into this PNG.")
+@click.option("--fit", "profile", type=_FILE, help="Write the model's ability into this YAML.")
+@click.option(
+    "--task",
+    type=click.Choice(("math", "choice", "code", "json", "open")),
+    default="math",
+    show_default=True,
+    help="Kind of task that --fit is about.",
+)
+@command
+def replay(output: Output, **options: object) -> None:
+    """Run a strategy over recorded samples as it would run live: accuracy, samples, tokens, latency, cost."""
+    asked = msgspec.convert(options, _Asked)
+    _check(asked)
+    recordings = load_recordings(asked.file)
+    budget = check_budget(asked.file, recordings, asked.budget)
+    policies = _policies(asked, budget)
+    check_rewards(asked.file, recordings, policies[0].verifier)
+    if asked.profile is not None:
+        model_name(recordings, asked.file)
+    anyio.run(_run, output, asked, recordings, policies, budget)
+
+
+def _check(asked: _Asked) -> None:
+    """Refuse what does not go together, before anything is read."""
+    get_strategy(asked.strategy)
+    for rule in asked.stop:
+        parse_stop_rule(rule)
+    if len(asked.stop) > 1 and not asked.sweeping:
+        raise InvalidRequestError("several stop rules need --sweep", hint="give one, or --sweep")
+    if asked.stop and asked.strategy in (_ONE_SAMPLE, _VERIFIED):
+        raise InvalidRequestError(
+            f"the stop rule {asked.stop[0]!r} ends a vote, and the strategy {asked.strategy!r} holds none",
+            hint="leave --stop out, or use the strategy 'majority'",
+        )
+    if asked.verifier is not None and asked.strategy != _VERIFIED:
+        raise InvalidRequestError(
+            f"a verifier was given, and the strategy {asked.strategy!r} asks none",
+            hint=f"leave it out, or use --strategy {_VERIFIED}",
+        )
+    if asked.picture is not None:
+        if not asked.sweeping:
+            raise InvalidRequestError("--plot draws a sweep", hint="add --sweep, or leave it out")
+        check_plotting()
+        _check_folder(asked.picture)
+    if asked.profile is not None:
+        _check_folder(asked.profile)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def _policies(asked: _Asked, budget: int) -> list[Policy]:
+    """One, or those of a sweep."""
+    if asked.strategy in (_ONE_SAMPLE, _VERIFIED):
+        stops: list[str | None] = [None]
+    elif asked.stop:
+        stops = [*asked.stop]
+    else:
+        stops = [*rules()] if asked.sweeping else [_DEFAULT_RULE]
+    sizes = budgets(budget) if asked.sweeping else [budget]
+    # A rule cannot end a vote of one sample any earlier.
+    sizes = [size for size in sizes if size > 1] or sizes
+    return [_policy(asked, stop, size) for stop in stops for size in sizes]
+
+
+def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
+    verifier = parse_verifier(asked.verifier or "exact") if asked.strategy == _VERIFIED else None
+    budget = 1 if asked.strategy == _ONE_SAMPLE else budget
+    # Where any one sample may be accepted, one is what could end the run.
+    alone = verifier is not None and math.isfinite(verifier.accepts_at)
+    wave = asked.wave or (1 if alone else budget)
+    return Policy(
+        strategy=asked.strategy,
+        stop_rule=stop,
+        budget=budget,
+        wave=min(wave, budget),
+        verifier=verifier,
+    )
+
+
+async def _run(
+    output: Output,
+    asked: _Asked,
+    recordings: list[Recording],
+    policies: list[Policy],
+    budget: int,
+) -> None:
+    process = MathProcess()
+    setup = Setup(output.config) if asked.deployment is not None else None
+    try:
+        spec = None if setup is None else setup.spec(cast("str", asked.deployment))
+        bill = None if setup is None or spec is None else await _bill(setup, spec, asked)
+        questions, warnings = await read_questions(recordings, asked.equal, process)
+        lab = Lab(questions, seed=asked.seed, shuffles=asked.shuffles, bill=bill)
+        if asked.sweeping:
+            await _sweep(output, asked, lab, policies, budget)
+        else:
+            report = await lab.report(policies[0])
+            if output.as_json:
+                output.document(report.document())
+            else:
+                output.lay(report_view(report, policies[0]))
+        if asked.profile is not None:
+            await _fit(output, asked, questions, spec)
+    finally:
+        process.close()
+        if setup is not None:
+            await setup.aclose()
+    for warning in [*warnings, *_unknown(lab, bill)]:
+        output.warn(warning)
+
+
+async def _bill(setup: Setup, spec: DeploymentSpec, asked: _Asked) -> Bill:
+    """The deployment's meter, by its profile alone; what its backend can do is asked where it is installed."""
+    capabilities = None
+    if setup.probe(spec.backend).available:
+        try:
+            capabilities = await setup.capabilities(spec)
+        except BackendError:
+            # A missing key, such as: the profile still tells speed and price.
+            capabilities = None
+    return Bill(Meter(spec, capabilities, ()), asked.prompt_tokens)
+
+
+async def _sweep(
+    output: Output, asked: _Asked, lab: Lab, policies: list[Policy], budget: int
+) -> None:
+    rows = await sweep(lab, policies, budget)
+    if output.as_json:
+        documents = [row.document() for row in rows]
+        baselines = await lab.baselines(budget)
+        output.document(
+            {"questions": len(lab.questions), "sweep": documents, "baselines": baselines}
+        )
+    else:
+        output.lay(sweep_view(rows, len(lab.questions)))
+    if asked.picture is not None:
+        plot_sweep(rows, asked.picture)
+        _wrote(output, asked.picture)
+
+
+async def _fit(
+    output: Output, asked: _Asked, questions: list[Question], spec: DeploymentSpec | None
+) -> None:
+    assert asked.profile is not None
+    name = model_name([question.recording for question in questions], asked.file)
+    samples = sum(len(question.right) for question in questions)
+    ability = await fit_ability(
+        questions,
+        source=f"ttc replay of {asked.file.name}: {name}, {len(questions)} questions, {samples} samples",
+        as_of=datetime.now(UTC).date().isoformat(),
+    )
+    text = profile_text(name, asked.task, ability, None if spec is None else spec.model)
+    try:
+        asked.profile.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{asked.profile} cannot be written: {error.strerror or error}") from error
+    _wrote(output, asked.profile)
+
+
+def _unknown(lab: Lab, bill: Bill | None) -> list[str]:
+    if not lab.timed:
+        return ["not every question has `tokens`: all that follows from them is unknown"]
+    return [] if bill is None else bill.unknown()
+
+
+def _wrote(output: Output, path: Path) -> None:
+    output.err.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)

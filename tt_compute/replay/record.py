@@ -1,0 +1,220 @@
+"""Recording: so many samples of each question, a line as soon as a question is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+
+from tt_compute.client import AsyncClient
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
+from tt_compute.profiles.schema import TaskKind
+from tt_compute.prompts import to_messages
+from tt_compute.replay.questions import Asked
+from tt_compute.replay.recording import Recording, lines_of
+from tt_compute.types import Failed, Sample, SamplingParams, sample_seed
+from tt_compute.verify.math_process import MathProcess
+from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
+from tt_compute.verify.verifiers import ExactVerifier
+
+__all__ = ["Recorder", "Settings", "kept"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of each question."""
+
+    deployment: str
+    model: str
+    samples: int
+    sampling: SamplingParams
+    seed: int
+    """Question k samples with a seed of its own, made of this one and k."""
+    task: TaskKind | None = None
+    """None = detected for each question."""
+    system: str | None = None
+    concurrency: int = 8
+
+
+def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
+    """Questions that are complete in the file; what is not, a torn last line included, is taken out of it.
+
+    Raises:
+        UsageError: The file is there and is not to be resumed, or holds samples of another deployment.
+    """
+    if not file.exists() or not file.stat().st_size:
+        return set()
+    if not resume:
+        raise UsageError(f"{file} is there", hint="--resume goes on with it; or name another file")
+    lines = [(line, *_examined(file, number, line, settings)) for number, line in lines_of(file)]
+    good = [line.rstrip(b"\n") + b"\n" for line, _, complete in lines if complete]
+    scratch = file.with_name(f"{file.name}.tmp")
+    try:
+        scratch.write_bytes(b"".join(good))
+        scratch.replace(file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    return {name for _, name, complete in lines if complete}
+
+
+def _examined(file: Path, number: int, line: bytes, settings: Settings) -> tuple[str, bool]:
+    """(question, whether it is complete)."""
+    try:
+        one = msgspec.json.decode(line, type=_Line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if line.endswith(b"\n"):
+            raise UsageError(f"{file}:{number}: {error}") from error
+        return "", False
+    if one.deployment != settings.deployment:
+        raise UsageError(
+            f"{file}:{number}: was recorded from {one.deployment!r}, not {settings.deployment!r}",
+            hint="one file holds one deployment; name another file",
+        )
+    return str(one.question_id), len(one.samples) >= settings.samples
+
+
+class _Line(Recording, frozen=True, kw_only=True):
+    deployment: str = ""
+
+
+class Recorder:
+    """Draws samples and appends them to a file.
+
+    A line is written with one call, at the moment its question is complete; so the file is valid whenever the
+    recording ends.
+
+    Args:
+        client: Where deployments are reached.
+        settings: What to ask.
+        file: Where to.
+        told: Told of every question that was written.
+
+    Attributes:
+        recorded: Questions that were written.
+        failures: Question and error of those that were not.
+        output_tokens: Of all samples that were written.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        settings: Settings,
+        file: Path,
+        told: Callable[[Asked], None],
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._file = file
+        self._told = told
+        self._process = MathProcess()
+        self.recorded = 0
+        self.output_tokens = 0
+        self.failures: list[tuple[str, TTComputeError]] = []
+
+    async def run(self, questions: Sequence[tuple[int, Asked]]) -> None:
+        """Record each of them; ``int`` is its place among all, which its seed is made of.
+
+        Raises:
+            UsageError: A gold answer cannot be read, or the deployment cannot be asked so.
+        """
+        left = iter(questions)
+        judges = {place: self._judge(asked) for place, asked in questions}
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(self._settings.concurrency):
+                    tasks.start_soon(self._work, left, judges)
+        except BaseExceptionGroup as many:
+            raise many.exceptions[0] from None
+        finally:
+            self._process.close()
+
+    def _judge(self, asked: Asked) -> tuple[AnswerTask, ExactVerifier]:
+        messages = to_messages(asked.question, system=self._settings.system)
+        kind = self._settings.task or detect_task(messages)
+        task = get_task(kind, messages, math_process=self._process)
+        try:
+            return task, ExactVerifier(task, str(asked.gold))
+        except InvalidRequestError as error:
+            hint = error.hint or "--task states the kind of task"
+            raise InvalidRequestError(
+                f"question {asked.question_id!r}: {error.message}", hint=hint
+            ) from error
+
+    async def _work(
+        self,
+        left: Iterator[tuple[int, Asked]],
+        judges: dict[int, tuple[AnswerTask, ExactVerifier]],
+    ) -> None:
+        for place, asked in left:
+            try:
+                samples = await self._draw(place, asked)
+                line = await self._line(asked, samples, *judges[place])
+            except UsageError:
+                raise
+            except TTComputeError as error:
+                self.failures.append((str(asked.question_id), error))
+                continue
+            self._append(line)
+            self.recorded += 1
+            self.output_tokens += sum(sample.usage.output_tokens for sample in samples)
+            self._told(asked)
+
+    async def _draw(self, place: int, asked: Asked) -> list[Sample]:
+        settings = self._settings
+        sampling = msgspec.structs.replace(
+            settings.sampling, seed=sample_seed(settings.seed, place)
+        )
+        drawn = await self._client.generate(
+            asked.question,
+            deployment=settings.deployment,
+            n=settings.samples,
+            system=settings.system,
+            sampling=sampling,
+        )
+        samples = [one for one in drawn if isinstance(one, Sample)]
+        failed = [one.error for one in drawn if isinstance(one, Failed)]
+        if failed:
+            raise failed[0]
+        return samples
+
+    async def _line(
+        self, asked: Asked, samples: Sequence[Sample], task: AnswerTask, verifier: ExactVerifier
+    ) -> dict[str, Any]:
+        answers = [
+            task.extract(one.text, truncated=one.finish_reason not in ("stop", "tool_calls"))
+            for one in samples
+        ]
+        verdicts = [
+            await verifier.judge((), sample.text, answer)
+            for sample, answer in zip(samples, answers, strict=True)
+        ]
+        settings = self._settings
+        logprobs = [one.mean_logprob for one in samples]
+        known = {"logprob": logprobs} if None not in logprobs else {}
+        return {
+            "dataset": asked.dataset,
+            "question_id": asked.question_id,
+            "question": asked.question,
+            "model": settings.model,
+            "deployment": settings.deployment,
+            "temperature": settings.sampling.temperature,
+            "max_tokens": settings.sampling.max_tokens,
+            "gold": asked.gold,
+            # The canonical form, so that answers which are the same are spelt alike.
+            "samples": [None if one is None else one.key for one in answers],
+            "correct": [int(one.score >= verifier.accepts_at) for one in verdicts],
+            "tokens": [one.usage.output_tokens for one in samples],
+            **known,
+            "finish_reason": [one.finish_reason for one in samples],
+        }
+
+    def _append(self, line: dict[str, Any]) -> None:
+        data = msgspec.json.encode(line) + b"\n"
+        opened = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(opened, data)
+        finally:
+            os.close(opened)

@@ -1,0 +1,85 @@
+"""Files of recorded samples: JSON Lines, one question a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from tt_compute.errors import UsageError
+
+__all__ = ["Recording", "lines_of", "load_recordings"]
+
+Text = str | int | float
+Count = Annotated[int, msgspec.Meta(ge=0)]
+_FORMAT = "docs/replay.md tells what a line holds"
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """One question with its recorded samples; entry i of every list belongs to sample i."""
+
+    question_id: Text
+    samples: tuple[Text | None, ...]
+    """The answer found in each sample; None = none was found."""
+    gold: Text | None = None
+    """The right answer; None where ``correct`` says all."""
+    correct: tuple[int | bool, ...] | None = None
+    """1 or 0 for each sample; None = right is what equals ``gold``."""
+    tokens: tuple[Count, ...] | None = None
+    """Completion tokens."""
+    logprob: tuple[float, ...] | None = None
+    """Mean over the sample's tokens."""
+    reward: tuple[float, ...] | None = None
+    """What a reward model gave; higher is better."""
+    dataset: str = ""
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be replayed; msgspec puts its place before a ValueError's text."""
+        if not self.samples:
+            raise ValueError("`samples` is empty")
+        if self.gold is None and self.correct is None:
+            raise ValueError("neither `gold` nor `correct` tells which samples are right")
+        if self.correct is not None and not set(self.correct) <= {0, 1}:
+            raise ValueError("`correct` holds something other than 0 and 1")
+        for name in ("correct", "tokens", "logprob", "reward"):
+            values: Sequence[object] | None = getattr(self, name)
+            if values is not None and len(values) != len(self.samples):
+                raise ValueError(
+                    f"`{name}` has {len(values)} entries for {len(self.samples)} samples"
+                )
+
+
+def load_recordings(file: Path) -> list[Recording]:
+    """The questions of a file, in its order.
+
+    Raises:
+        UsageError: The file cannot be read or holds no question; or a line is none, with its number.
+    """
+    decoder = msgspec.json.Decoder(Recording)
+    found: list[Recording] = []
+    for number, line in lines_of(file):
+        try:
+            found.append(decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file}:{number}: {error}", hint=_FORMAT) from error
+    if not found:
+        raise UsageError(f"{file}: holds no question", hint=_FORMAT)
+    return found
+
+
+def lines_of(file: Path) -> Iterator[tuple[int, bytes]]:
+    """(number, content) of each line that is not blank, the first being 1.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            for number, line in enumerate(opened, 1):
+                if not line.isspace():
+                    yield number, line
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
