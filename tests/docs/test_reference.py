@@ -229,6 +229,10 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc models pull": (["four-bytes"], set()),
     "ttc bench": (["--deployment", "mock", "--waves", "1", "--rounds", "1"], set()),
     "ttc calibrate": (["--deployment", "mock", "--dry-run"], set()),
+    "ttc simulate": (
+        ["--deployment=mock/strong", "--requests=20", "--sweep"],
+        {"predicted"},
+    ),
     "ttc report": (["--mock"], set()),
     "ttc estimates show": (["--mock"], set()),
     "ttc estimates export": (["learned.json", "--mock"], set()),

@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "calibrated": GROUND | {"overlay"},
     "refreshed": GROUND | {"overlay"},
     "overlays": GROUND | {"calibrated", "overlay", "refreshed"},
+    "simulation": GROUND | {"planning", "stopping"},
     "config_trust": GROUND,
     "dispatch_settings": GROUND,
     "config": GROUND

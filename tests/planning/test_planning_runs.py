@@ -24,6 +24,7 @@ from tt_compute.profiles.schema import (
     DeploymentSpec,
     Fact,
     HardwareProfile,
+    Placement,
     Price,
     PricePerMtok,
 )
@@ -303,6 +304,8 @@ def test_prices_are_per_token_before_per_hour(service: DeploymentSpec) -> None:
     assert isinstance(price_of(spec, None), TokenPrice)
     silent = msgspec.structs.replace(service.deployment, price=Price())
     assert price_of(msgspec.structs.replace(spec, deployment=silent), None) == HourlyPrice(2.0)
+    two = msgspec.structs.replace(silent, placement=Placement(tensor_parallel=2))
+    assert price_of(msgspec.structs.replace(spec, deployment=two), None) == HourlyPrice(4.0)
 
 
 def test_half_a_price_is_unknown(service: DeploymentSpec) -> None:

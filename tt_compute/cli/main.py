@@ -21,6 +21,7 @@ _COMMANDS = {
     "models": ("library", "Weights of local models: what is here, fetch more."),
     "bench": ("bench", "Measure speed, latency, memory and energy of deployments."),
     "calibrate": ("calibrate", "Measure this machine, so that predictions come true."),
+    "simulate": ("simulate", "What-if: a workload on a fleet that need not be here."),
     "report": ("report", "Predicted against actual, over past runs."),
     "estimates": ("estimates", "What past runs taught: show, export, import, reset."),
     "record": ("record", "Keep samples of a file of questions, for replays."),

@@ -51,7 +51,7 @@ class Power(NamedTuple):
 
 
 def price_of(spec: DeploymentSpec, capabilities: Capabilities | None) -> TokenPrice | HourlyPrice:
-    """Per token where stated, else per hour of the deployment, else per hour of its hardware.
+    """Per token where stated, else per hour of the deployment, else per hour of its hardware, each device.
 
     A repeated prompt is billed at the cached price only where prompts are known to be shared.
 
@@ -73,9 +73,10 @@ def price_of(spec: DeploymentSpec, capabilities: Capabilities | None) -> TokenPr
             output=output / _MTOK,
             once_per_wave=capabilities is not None and capabilities.native_n,
         )
-    for fact in (price.usd_per_hour, spec.hardware.usd_per_hour):
+    devices = spec.deployment.placement.tensor_parallel
+    for fact, count in ((price.usd_per_hour, 1), (spec.hardware.usd_per_hour, devices)):
         if fact.value is not None:
-            return HourlyPrice(fact.value / _SECONDS_PER_HOUR)
+            return HourlyPrice(count * fact.value / _SECONDS_PER_HOUR)
     raise UnknownFact(f"price of {spec.id}")
 
 

@@ -88,6 +88,9 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     spec: DeploymentSpec
     options: tuple[Option, ...]
+    ability: TaskAbility
+    """With ``lengths`` what the options' figures rest on."""
+    lengths: Lengths | None
     prefill: Prefill
     max_tokens: int
     max_input_tokens: float
@@ -133,6 +136,8 @@ def make_offer(
     return Offer(
         spec=spec,
         options=options,
+        ability=ability,
+        lengths=lengths,
         prefill=meter.prefill,
         max_tokens=max_tokens,
         max_input_tokens=_max_input_tokens(spec, ability, wanted, max_tokens),

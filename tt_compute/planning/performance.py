@@ -43,7 +43,7 @@ class Prefill(msgspec.Struct, frozen=True, kw_only=True):
     per_token_s: float = 0.0
     per_token_pair_s: float = 0.0
 
-    def seconds(self, tokens: int) -> tuple[float, float]:
+    def seconds(self, tokens: float) -> tuple[float, float]:
         """Of a prompt of ``tokens``: (p50, p95)."""
         own = tokens * (self.per_token_s + tokens * self.per_token_pair_s)
         if self.adds:

@@ -156,6 +156,11 @@ class Planner:
         menu = self._menu(self._kind(request, objective))
         return {offer.spec.id: offer.unknown for offer in menu.offers}
 
+    def offers(self, request: PlanRequest, objective: Objective) -> Mapping[str, Offer]:
+        """What is weighed for this kind of request, by deployment id: for whoever plays its runs through."""
+        menu = self._menu(self._kind(request, objective))
+        return {offer.spec.id: offer for offer in menu.offers}
+
     def _kind(self, request: PlanRequest, objective: Objective) -> _Kind:
         wanted = Wanted(
             task=request.task,

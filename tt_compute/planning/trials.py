@@ -19,7 +19,7 @@ from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
 from tt_compute.stopping import NO_VOTE, StopRule, decided, fewest_more
 
-__all__ = ["Trial", "contest_trials", "vote_trials"]
+__all__ = ["Drawn", "Trial", "contest_trials", "vote_trials"]
 
 TRIALS = 192
 _TRIALS_OF_LARGE = 96
@@ -29,6 +29,15 @@ _SEED = 20261127
 _LEVELS = 512
 """Lengths are looked up at so many evenly spread levels."""
 _POPULAR = 1
+
+
+class Drawn(NamedTuple):
+    """One sample of a run."""
+
+    tokens: float
+    """Until its end, or to where it was cancelled."""
+    after: int
+    """Position of the sample at whose end it was drawn; -1 = at the run's start."""
 
 
 class Trial(NamedTuple):
@@ -41,6 +50,8 @@ class Trial(NamedTuple):
     """Decode steps from its start to its end, the first tokens included."""
     rows: tuple[tuple[int, float], ...]
     """(rows alive, decode steps with so many)."""
+    drawn: tuple[Drawn, ...] = ()
+    """Its samples in the order of drawing."""
 
 
 def vote_trials(
@@ -51,17 +62,26 @@ def vote_trials(
     rule: StopRule | None,
     budget: int,
     wave: int,
+    trials: int | None = None,
+    seed: int = _SEED,
 ) -> tuple[Trial, ...]:
     """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
-    rng = random.Random(_SEED)  # noqa: S311 - tries things out, guards nothing
+    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
     ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave, {})
-    places = _stratified(questions.weights, TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE, rng)
-    trials = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
-    return tuple(sorted(trials, key=lambda trial: trial.tokens))
+    usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
+    places = _stratified(questions.weights, usual if trials is None else trials, rng)
+    held = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
+    return tuple(sorted(held, key=lambda trial: trial.tokens))
 
 
 def contest_trials(
-    accepted: Sequence[tuple[float, float]], lengths: Lengths, budget: int, wave: int
+    accepted: Sequence[tuple[float, float]],
+    lengths: Lengths,
+    budget: int,
+    wave: int,
+    *,
+    trials: int = TRIALS,
+    seed: int = _SEED,
 ) -> tuple[Trial, ...]:
     """Best of n until a sample is accepted, in the order of their length.
 
@@ -70,13 +90,15 @@ def contest_trials(
         lengths: Of one sample.
         budget: Most samples.
         wave: Most samples in flight.
+        trials: How many.
+        seed: Of the draws.
     """
-    rng = random.Random(_SEED)  # noqa: S311 - tries things out, guards nothing
+    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
     draw = _drawer(lengths, rng)
     chances = [chance for chance, _ in accepted]
-    places = _stratified([share for _, share in accepted], TRIALS, rng)
-    trials = [_contest(rng, draw, chances[place], budget, wave) for place in places]
-    return tuple(sorted(trials, key=lambda trial: trial.tokens))
+    places = _stratified([share for _, share in accepted], trials, rng)
+    held = [_contest(rng, draw, chances[place], budget, wave) for place in places]
+    return tuple(sorted(held, key=lambda trial: trial.tokens))
 
 
 def _drawer(lengths: Lengths, rng: random.Random) -> Callable[[], float]:
@@ -127,6 +149,7 @@ class _Vote:
         self._ballot = ballot
         self._kind = kind
         self._ends: list[float] = []
+        self._drawn: list[Drawn] = []
         self._answers: list[int] = []
         self._depths: list[int] = []
         self._votes: list[int] = []
@@ -134,19 +157,28 @@ class _Vote:
         self._counted = 0
 
     def hold(self) -> Trial:
-        now, depth = 0.0, 0
+        now, last = 0.0, -1
         rows: dict[int, float] = defaultdict(float)
         while True:
-            self._draw(now, depth)
+            self._draw(now, last)
             live = [end for end in self._ends if end > now]
             if not live:
                 break
             end = min(live)
             rows[len(live)] += end - now
-            now, depth = end, self._depths[self._ends.index(end)]
+            now, last = end, self._ends.index(end)
             if self._count(now):
                 break
-        return Trial(len(self._ends), depth, now, tuple(rows.items()))
+        return Trial(
+            len(self._ends), self._depths[last], now, tuple(rows.items()), self._until(now)
+        )
+
+    def _until(self, now: float) -> tuple[Drawn, ...]:
+        """The samples, those that are still alive cut off."""
+        return tuple(
+            Drawn(tokens - max(0.0, end - now), after)
+            for (tokens, after), end in zip(self._drawn, self._ends, strict=True)
+        )
 
     def _count(self, now: float) -> bool:
         """Let those vote whose turn it is; whether the vote is over then."""
@@ -169,7 +201,7 @@ class _Vote:
         left = self._ballot.budget - self._counted
         return left == 0 or decided(self._ballot.rule, self._votes, left)
 
-    def _draw(self, now: float, depth: int) -> None:
+    def _draw(self, now: float, last: int) -> None:
         ballot, coming = self._ballot, tuple(self._coming(now))
         left = ballot.budget - self._counted
         key = (tuple(self._votes), left, coming)
@@ -178,9 +210,11 @@ class _Vote:
             needed = ballot.needed[key] = fewest_more(ballot.rule, self._votes, left, coming)
         live = sum(end > now for end in self._ends)
         for _ in range(min(needed - len(coming), ballot.wave - live)):
-            self._ends.append(now + ballot.length())
+            tokens = ballot.length()
+            self._drawn.append(Drawn(tokens, last))
+            self._ends.append(now + tokens)
             self._answers.append(self._answer())
-            self._depths.append(depth + 1)
+            self._depths.append(1 if last < 0 else self._depths[last] + 1)
 
     def _coming(self, now: float) -> Iterator[int | None]:
         places = dict(self._places)
@@ -210,15 +244,21 @@ def _contest(
     """Keep ``wave`` in flight until one is accepted."""
     live: list[tuple[float, int, bool]] = []
     rows: dict[int, float] = defaultdict(float)
-    drawn, now, depth, accepted = 0, 0.0, 0, False
+    drawn: list[Drawn] = []
+    depths: list[int] = []
+    now, last, accepted = 0.0, -1, False
     while not accepted:
-        while len(live) < wave and drawn < budget:
-            heapq.heappush(live, (now + length(), depth + 1, rng.random() < chance))
-            drawn += 1
+        while len(live) < wave and len(drawn) < budget:
+            tokens = length()
+            heapq.heappush(live, (now + tokens, len(drawn), rng.random() < chance))
+            drawn.append(Drawn(tokens, last))
+            depths.append(1 if last < 0 else depths[last] + 1)
         if not live:
             break
         alive = len(live)
-        end, depth, accepted = heapq.heappop(live)
+        end, last, accepted = heapq.heappop(live)
         rows[alive] += end - now
         now = end
-    return Trial(drawn, depth, now, tuple(rows.items()))
+    for end, place, _ in live:
+        drawn[place] = Drawn(drawn[place].tokens - (end - now), drawn[place].after)
+    return Trial(len(drawn), depths[last], now, tuple(rows.items()), tuple(drawn))
