@@ -149,7 +149,5 @@ def _cost_usd(spec: DeploymentSpec, usage: Usage, elapsed_s: float) -> float | N
     price = spec.deployment.price
     if price.usd_per_mtok is not None:
         return cost_usd(spec, usage)
-    hourly = price.usd_per_hour.value
-    if hourly is None:
-        hourly = spec.hardware.usd_per_hour.value
+    hourly = spec.usd_per_hour
     return None if hourly is None else hourly * elapsed_s / _SECONDS_PER_HOUR

@@ -131,8 +131,7 @@ def cost_usd(spec: DeploymentSpec, usage: Usage) -> float | None:
     """
     per_mtok = spec.deployment.price.usd_per_mtok
     if per_mtok is None:
-        hourly = spec.deployment.price.usd_per_hour.value
-        return None if hourly is None and spec.hardware.usd_per_hour.value is None else 0.0
+        return None if spec.usd_per_hour is None else 0.0
     cached_price = per_mtok.cached_input.value
     if cached_price is None:
         cached_price = per_mtok.input.value

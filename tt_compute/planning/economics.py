@@ -73,10 +73,8 @@ def price_of(spec: DeploymentSpec, capabilities: Capabilities | None) -> TokenPr
             output=output / _MTOK,
             once_per_wave=capabilities is not None and capabilities.native_n,
         )
-    devices = spec.deployment.placement.tensor_parallel
-    for fact, count in ((price.usd_per_hour, 1), (spec.hardware.usd_per_hour, devices)):
-        if fact.value is not None:
-            return HourlyPrice(count * fact.value / _SECONDS_PER_HOUR)
+    if spec.usd_per_hour is not None:
+        return HourlyPrice(spec.usd_per_hour / _SECONDS_PER_HOUR)
     raise UnknownFact(f"price of {spec.id}")
 
 

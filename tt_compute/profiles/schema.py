@@ -352,6 +352,15 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.deployment.backend
 
     @property
+    def usd_per_hour(self) -> float | None:
+        """What an hour of all its devices costs: as the deployment states, else by its hardware."""
+        stated = self.deployment.price.usd_per_hour.value
+        each = self.hardware.usd_per_hour.value
+        if stated is None and each is not None:
+            return each * self.deployment.placement.tensor_parallel
+        return stated
+
+    @property
     def is_remote(self) -> bool:
         """Whether requests travel to a server, on this machine or elsewhere; else the model runs in a process of ours."""
         return self.deployment.endpoint.base_url is not None or not self.hardware.local
