@@ -63,6 +63,8 @@ class Batch:
         self._purse = Purse(budget.limits)
         self._open: dict[int, list[Share]] = {}
         """The items that have not begun, and their ways."""
+        self._kept = [0.0] * len(budget.limits)
+        """Of each limit, what the cheapest ways of all items that have not begun are expected to take."""
         self._picks: dict[int, Share] = {}
         self._refused: dict[int, TTComputeError] = {}
         self._done = 0
@@ -83,6 +85,7 @@ class Batch:
         for place in range(len(self._items)):
             try:
                 self._open[place] = self._ways(await self._prepare(place))
+                self._keep(place, 1.0)
             except TTComputeError as error:
                 if refuse:
                     raise
@@ -121,7 +124,8 @@ class Batch:
     async def _turn(self, place: int) -> Share:
         # One waits at a time, in the order of the items: none is overtaken until nothing is left for it.
         async with self._queue:
-            while not self._purse.fits(self._picks[place]):
+            self._keep(place, -1.0)
+            while not self._fits(self._picks[place]):
                 if self._purse.idle:
                     self._picks[place] = self._last_resort(place)
                     break
@@ -131,9 +135,20 @@ class Batch:
             self._purse.hold(share)
             return share
 
+    def _keep(self, place: int, sign: float) -> None:
+        least = min(self._open[place], key=_size).means
+        self._kept = [kept + sign * mean for kept, mean in zip(self._kept, least, strict=True)]
+
+    def _fits(self, share: Share) -> bool:
+        """Whether what is free covers the most that it can take, and leaves the others their cheapest ways."""
+        free = [have - kept for have, kept in zip(self._purse.free, self._kept, strict=True)]
+        return within(share.ceilings, free)
+
     def _last_resort(self, place: int) -> Share:
         """The best way that what is left surely covers."""
-        fitting = [share for share in self._open[place] if self._purse.fits(share)]
+        ways = self._open[place]
+        fitting = [share for share in ways if self._fits(share)]
+        fitting = fitting or [share for share in ways if self._purse.fits(share)]
         if not fitting:
             left = _amounts(self._budget, self._purse.unspent)
             raise SpendCapReached(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+import anyio.to_thread
 import msgspec
 
 from tt_compute.errors import InfeasibleError, InvalidRequestError
@@ -102,9 +103,13 @@ class Requests:
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
         planner = await self._setup.planner(request.deployment)
+        objective = self._objective(options)
+        if not planner.prepared(request, objective):
+            # Elsewhere, so that whatever else the loop carries goes on.
+            await anyio.to_thread.run_sync(planner.prepare, request, objective)
         plan = planner.plan(
             request,
-            self._objective(options),
+            objective,
             strict=bool(options.get("strict")),
             conditions=self._setup.conditions(request),
         )

@@ -255,7 +255,10 @@ def test_a_plan_that_no_longer_holds_is_refused(
 
 
 def test_margins_stand_below_the_table_and_in_the_document(ttc: Ttc) -> None:
-    line = ("plan", ASKED, "--max-latency-s", "2", "--deployment", "mock/strong")
+    line = (
+        *("plan", ASKED, "--max-latency-s", "2", "--deployment", "mock/strong"),
+        *("--stop", "beta", "--strategy", "majority"),
+    )
     out = ttc(*line).out
     assert "One second more: mock/strong, majority of up to 4" in out
     assert "One cent more" not in out

@@ -119,12 +119,20 @@ def result_view(result: Result) -> Text:
     return Text("\n").join([*above, columns(rows), Text(), _receipt(result.receipt)])
 
 
+def _strategy(candidate: Candidate) -> str:
+    """Short: of the rule ``beta`` only a threshold that is not its own."""
+    rule = candidate.stop_rule or ""
+    if rule.startswith("beta"):
+        return candidate.strategy + rule.removeprefix("beta")
+    return f"{candidate.strategy} {rule}".rstrip()
+
+
 def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
     predicted = candidate.predicted
     style = "bold green" if chosen else ("" if candidate.feasible else "dim")
     cells = (
         f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
-        candidate.strategy,
+        _strategy(candidate),
         str(candidate.max_samples),
         str(candidate.wave),
         _probability(predicted.quality),

@@ -162,11 +162,16 @@ def _shown(candidate: Candidate, name: str) -> str:
     return _WORDS[name][1].format(value)
 
 
+def _rule(candidate: Candidate) -> str:
+    """One that is not the usual."""
+    return "" if candidate.stop_rule in (None, "beta") else f" under {candidate.stop_rule}"
+
+
 def _label(candidate: Candidate) -> str:
     if candidate.max_samples == 1:
         return f"{candidate.deployment}, {candidate.strategy}"
     return (
-        f"{candidate.deployment}, {candidate.strategy} of up to {candidate.max_samples}, "
+        f"{candidate.deployment}, {candidate.strategy}{_rule(candidate)} of up to {candidate.max_samples}, "
         f"{candidate.wave} at once"
     )
 

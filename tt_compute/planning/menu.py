@@ -60,7 +60,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskKind
     max_samples: int
     strategies: tuple[str, ...]
-    stop_rule: str
+    stop_rules: tuple[str, ...]
+    """Of votes; those that a plan may choose from."""
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
@@ -219,12 +220,17 @@ class _Options:
         yield self._option("single", 1, 1, single_run(ability, self._lengths))
 
     def _majority(self) -> Iterator[Option]:
-        rule = self._wanted.stop_rule
         known = self._ability.votes_known
         for budget in self._budgets("majority", MAX_VOTE_BUDGET if known else None, known=known):
             wave = self._best_width(min(budget, self._cap))
-            shape = majority_run(self._ability, self._lengths, rule, budget, wave)
-            yield self._option("majority", budget, min(wave, shape.widest or wave), shape)
+            seen: set[float | None] = set()
+            for rule in self._wanted.stop_rules:
+                shape = majority_run(self._ability, self._lengths, rule, budget, wave)
+                # Of rules that come to the same, the first; where nothing is known, all do.
+                if shape.samples_mean not in seen:
+                    seen.add(shape.samples_mean)
+                    width = min(wave, shape.widest or wave)
+                    yield self._option("majority", budget, width, shape, rule)
 
     def _best_of_n(self) -> Iterator[Option]:
         known = self._ability.questions is not None
@@ -255,11 +261,13 @@ class _Options:
                 best, rate = width, width / step.fixed_s
         return best
 
-    def _option(self, strategy: str, budget: int, wave: int, shape: RunShape) -> Option:
+    def _option(
+        self, strategy: str, budget: int, wave: int, shape: RunShape, rule: str | None = None
+    ) -> Option:
         tokens = None if self._lengths is None else self._lengths.mean_cut
         return Option(
             strategy=strategy,
-            stop_rule=self._wanted.stop_rule if strategy == "majority" else None,
+            stop_rule=rule,
             max_samples=budget,
             wave=wave,
             quality=shape.quality,

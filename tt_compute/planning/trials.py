@@ -12,12 +12,13 @@ import heapq
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
-from tt_compute.stopping import NO_VOTE, StopRule, decided, fewest_more
+from tt_compute.stopping import NO_VOTE, StopRule, decided, fewest_more, parse_stop_rule
 
 __all__ = ["Drawn", "Trial", "contest_trials", "vote_trials"]
 
@@ -67,7 +68,7 @@ def vote_trials(
 ) -> tuple[Trial, ...]:
     """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
     rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
-    ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave, {})
+    ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave)
     usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
     places = _stratified(questions.weights, usual if trials is None else trials, rng)
     held = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
@@ -138,8 +139,15 @@ class _Ballot(NamedTuple):
     rule: StopRule | None
     budget: int
     wave: int
-    needed: dict[tuple[object, ...], int]
-    """What ``fewest_more`` said of states that were met before."""
+
+
+@lru_cache(maxsize=1 << 15)
+def _fewest_more(
+    rule: str | None, votes: tuple[int, ...], remaining: int, coming: tuple[int | None, ...]
+) -> int:
+    """``fewest_more``, kept: trials of all models meet the same states."""
+    stop = None if rule is None else parse_stop_rule(rule)
+    return fewest_more(stop, votes, remaining, coming)
 
 
 class _Vote:
@@ -204,10 +212,8 @@ class _Vote:
     def _draw(self, now: float, last: int) -> None:
         ballot, coming = self._ballot, tuple(self._coming(now))
         left = ballot.budget - self._counted
-        key = (tuple(self._votes), left, coming)
-        needed = ballot.needed.get(key)
-        if needed is None:
-            needed = ballot.needed[key] = fewest_more(ballot.rule, self._votes, left, coming)
+        rule = None if ballot.rule is None else ballot.rule.name
+        needed = _fewest_more(rule, tuple(self._votes), left, coming)
         live = sum(end > now for end in self._ends)
         for _ in range(min(needed - len(coming), ballot.wave - live)):
             tokens = ballot.length()
