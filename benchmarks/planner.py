@@ -6,8 +6,11 @@ Whether decisions are right is shown elsewhere: ``planner_forms.py`` (closed for
 ``planner_replay.py`` and ``planner_regret.py`` (recorded samples of real models), ``planner_live.py`` (this
 machine), ``published_rates.py`` (published speeds).
 
-``decide`` is ``Plan.elapsed_us``, from request to choice with the tables of the kind of request made;
-``whole call`` is all of ``Planner.plan`` then, which also writes out every candidate; ``first call`` makes
+``decide`` is ``Plan.elapsed_us``, from request to choice with the tables of the kind of request made.
+``quiet`` is the same where the present state of every deployment is known and nothing stands in the way, ``busy``
+where of every ten deployments one is left alone after failures, one has few requests left, one is cold and one
+has other requests under way.
+``whole call`` is all of ``Planner.plan``, which also writes out every candidate; ``first call`` makes
 the tables too. Medians over prompts of many lengths; times in microseconds. ``memory`` is what a planner
 holds once its tables are made.
 """
@@ -22,7 +25,10 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from report import conditions, markdown, write
+from tt_compute.conditions import Allowance, Conditions
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.types import Objective
@@ -156,6 +162,29 @@ def planner(specs: list[DeploymentSpec]) -> Planner:
     )
 
 
+def states(specs: list[DeploymentSpec]) -> dict[str, dict[str, Conditions]]:
+    """Name of a state of the fleet -> deployment -> its own."""
+    requests = Allowance(axis="requests", amount=1000, window_s=60, left=1000)
+    tokens = Allowance(axis="tokens", amount=1e6, window_s=60, left=1e6)
+    few = msgspec.structs.replace(requests, left=2, frees_from_s=20, frees_until_s=40)
+    quiet, busy = {}, {}
+    for number, spec in enumerate(specs):
+        state = Conditions(wait_s=0.0, allowances=(), patience_s=60.0, live_rows=0, queued_rows=0)
+        if spec.hardware.local:
+            state = msgspec.structs.replace(state, loaded=True)
+        else:
+            state = msgspec.structs.replace(state, allowances=(requests, tokens))
+        troubles: dict[int, dict[str, object]] = {
+            2: {"retry_in_s": 4.0},
+            4: {"allowances": (few, tokens)},
+            5: {"loaded": False, "load_s": 8.0},
+            7: {"live_rows": 9},
+        }
+        quiet[spec.id] = state
+        busy[spec.id] = msgspec.structs.replace(state, **troubles.get(number % 10, {}))
+    return {"unknown": {}, "quiet": quiet, "busy": busy}
+
+
 def timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
@@ -178,8 +207,9 @@ def rows(size: int, *, has_verifier: bool) -> Iterator[list[str]]:
     first = timed(lambda: one.plan(request, Objective()))
     held = memory_mib(specs, request)
     rng = random.Random(1)
+    known = states(specs)
     for name, objective in OBJECTIVES.items():
-        decide: list[float] = []
+        decide: dict[str, list[float]] = {state: [] for state in known}
         whole: list[float] = []
         candidates = 0
         for _ in range(max(5, REPEATS * 10 // size)):
@@ -189,15 +219,20 @@ def rows(size: int, *, has_verifier: bool) -> Iterator[list[str]]:
             start = time.perf_counter()
             plan = one.plan(request, objective)
             whole.append((time.perf_counter() - start) * 1e6)
-            decide.append(plan.elapsed_us)
             candidates = len(plan.candidates)
+            decide["unknown"].append(plan.elapsed_us)
+            for state in ("quiet", "busy"):
+                plan = one.plan(request, objective, conditions=known[state])
+                decide[state].append(plan.elapsed_us)
         yield [
             str(size),
             "yes" if has_verifier else "no",
             name,
             str(candidates),
-            f"{statistics.median(decide):,.0f}",
-            f"{max(decide):,.0f}",
+            f"{statistics.median(decide['unknown']):,.0f}",
+            f"{max(decide['unknown']):,.0f}",
+            f"{statistics.median(decide['quiet']):,.0f}",
+            f"{statistics.median(decide['busy']):,.0f}",
             f"{statistics.median(whole):,.0f}",
             f"{first:,.0f}",
             f"{held:.1f}",
@@ -209,7 +244,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     header = [
-        "deployments", "verifier", "objective", "candidates", "decide, us", "slowest", "whole call, us",
+        "deployments", "verifier", "objective", "candidates", "decide, us", "slowest", "quiet", "busy", "whole call, us",
         "first call, us", "memory, MiB",
     ]  # fmt: skip
     lines = [

@@ -125,7 +125,9 @@ class Loadable(Protocol):
     """Optional ability: to say whether the weights are in memory now."""
 
     @property
-    def loaded(self) -> bool: ...
+    def loaded(self) -> bool:
+        """Known without asking anybody."""
+        ...
 
 
 @runtime_checkable

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tt_compute.conditions import Axis
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
-from tt_compute.dispatch.limiter import Axis
 from tt_compute.dispatch.limiters import Limiters
 from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
 from tt_compute.dispatch.spend import Cap, SpendGuard

@@ -111,7 +111,7 @@ class Requests:
             request,
             objective,
             strict=bool(options.get("strict")),
-            conditions=self._setup.conditions(request),
+            conditions=self._setup.conditions(planner),
         )
         weighed = dict.fromkeys(one.deployment for one in plan.candidates)
         premises = tuple(self._premise(name, plan.task) for name in weighed)
@@ -181,6 +181,7 @@ class Requests:
         plan = prepared.plan
         names = dict.fromkeys(one.deployment for one in plan.candidates if one.feasible)
         names |= dict.fromkeys(one.deployment for one in plan.candidates)
+        names |= dict.fromkeys(plan.resting)
         names = {name: None for name in names if name != spec.id and name not in prepared.unfit}
         others = map(self._setup.spec, names)
         return tuple(other for other in others if _is_mock(other) == _is_mock(spec))

@@ -10,18 +10,17 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from tt_compute.backend import Catalogue, Examinable, Loadable
+from tt_compute.backend import Catalogue, Examinable
 from tt_compute.clock import SystemClock
+from tt_compute.conditions import Conditions
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch_setup import make_dispatcher
 from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
-from tt_compute.planning.conditions import READY, Condition
 from tt_compute.planning.estimates import Estimates, Version
 from tt_compute.planning.planner import Planner
-from tt_compute.planning.request import PlanRequest
 from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
 from tt_compute.secrets import EnvironmentSecrets
@@ -144,23 +143,9 @@ class Setup:
             self._planners[deployment] = await self._make_planner(specs)
         return self._planners[deployment]
 
-    def conditions(self, request: PlanRequest) -> Mapping[str, Condition]:
-        """How the deployments that could take a request stand now, where they are not simply ready."""
-        tokens = request.input_tokens + (request.sampling.max_tokens or 0)
-        pinned = request.deployment
-        specs = self.config.deployments if pinned is None else (self.spec(pinned),)
-        found = ((spec.id, self._condition(spec, tokens)) for spec in specs)
-        return {name: condition for name, condition in found if condition != READY}
-
-    def _condition(self, spec: DeploymentSpec, tokens: int) -> Condition:
-        held = self.dispatcher.gate(spec).hold(tokens, self.clock.now())
-        backend = self._backends.made(spec)
-        cold = isinstance(backend, Loadable) and not backend.loaded
-        return Condition(
-            wait_s=0.0 if held is None else held.wait_s,
-            why="" if held is None else held.error.message,
-            load_s=(spec.deployment.speed.load_s.value or 0.0) if cold else 0.0,
-        )
+    def conditions(self, planner: Planner) -> Mapping[str, Conditions]:
+        """The present state of the deployments that a planner chooses from; touches no file and no network."""
+        return {spec.id: self.dispatcher.conditions(spec) for spec in planner.specs}
 
     async def capabilities(self, spec: DeploymentSpec) -> Capabilities:
         """What a deployment can do; makes its backend, loads no weights.
@@ -254,4 +239,5 @@ class Setup:
                 capabilities[spec.id] = await self.capabilities(spec)
             except BackendError as exc:
                 unavailable[spec.id] = exc.message
+        self.dispatcher.look(specs)
         return Planner(specs, capabilities, unavailable, await self.estimates(), self.clock)

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 
+import anyio
+
 from tt_compute.backend import Generation
 from tt_compute.errors import ContextLengthError, GenerationClosed
 from tt_compute.registry import parse_options
@@ -51,6 +53,8 @@ class MockBackend:
         self._clock = env.clock
         self._open: set[MockGeneration] = set()
         self._closed = False
+        self._loading = anyio.Lock()
+        self.loaded = not options.latency.load_s
 
     @classmethod
     def probe(cls) -> Probe:
@@ -74,6 +78,13 @@ class MockBackend:
             )
         ]
 
+    async def warm(self) -> None:
+        """Take the time that loading takes, if it was not taken yet."""
+        async with self._loading:
+            if not self.loaded:
+                await self._clock.sleep(self._options.latency.load_s)
+                self.loaded = True
+
     @asynccontextmanager
     async def open(self, request: GenerateRequest) -> AsyncGenerator[Generation, None]:
         if self._closed:
@@ -81,6 +92,8 @@ class MockBackend:
         check_request(request, self._capabilities)
         input_tokens = count_tokens(request)
         self._check_context(input_tokens, request.sampling.max_tokens)
+        if not self.loaded:
+            await self.warm()
         generation = MockGeneration(
             request,
             ReplyMaker(

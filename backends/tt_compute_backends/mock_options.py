@@ -96,12 +96,16 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ttft_s: Quantity = 0.0
     tokens_per_s: Quantity | None = None
     """Of one sample; None = all tokens at once."""
+    load_s: float = 0.0
+    """Of the model, once, before the first request."""
 
     def __post_init__(self) -> None:
         if isinstance(self.ttft_s, float) and self.ttft_s < 0:
             raise ValueError(f"expected ttft_s >= 0, got {self.ttft_s}")
         if isinstance(self.tokens_per_s, float) and self.tokens_per_s <= 0:
             raise ValueError(f"expected tokens_per_s > 0, got {self.tokens_per_s}")
+        if self.load_s < 0:
+            raise ValueError(f"expected load_s >= 0, got {self.load_s}")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -367,6 +367,19 @@ async def test_an_idle_engine_is_unloaded_and_comes_back(
         assert len(await finish(host)) == 1
 
 
+async def test_a_host_knows_without_asking_whether_its_model_is_loaded(
+    fake_load: MakeLoad, hold_for_a_moment: Hold
+) -> None:
+    """Not before the first request, from then on, and no longer once it was unloaded."""
+    async with holding(hold_for_a_moment(fake_load())) as host:
+        assert not host.loaded
+        async with host.open(ask("length=2")):
+            assert host.loaded
+        with anyio.fail_after(30):
+            while host.loaded:
+                await anyio.lowlevel.checkpoint()
+
+
 @linux_only
 async def test_the_most_patient_hold_decides_when_an_engine_is_unloaded(
     fake_load: MakeLoad, hold: Hold, hold_for_a_moment: Hold

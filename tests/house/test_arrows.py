@@ -17,6 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "paths": {"errors"},
     "backend": GROUND,
     "clock": GROUND,
+    "conditions": {"profiles"},
     "secrets": GROUND,
     "sqlite": set(),
     "sampling": GROUND,
@@ -25,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "modelstore": GROUND | {"paths"},
     "stopping": {"errors"},
     "verify": GROUND,
-    "planning": GROUND | {"sampling", "stopping"},
+    "planning": GROUND | {"conditions", "sampling", "stopping"},
     "overlay": GROUND,
     "calibrated": GROUND | {"overlay"},
     "refreshed": GROUND | {"overlay"},
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "store": GROUND | {"paths", "planning", "results", "sqlite"},
     "reporting": GROUND | {"store"},
     "dispatch": GROUND
-    | {"backend", "dispatch_settings", "prompts", "registry", "results", "sqlite"},
+    | {"backend", "conditions", "dispatch_settings", "prompts", "registry", "results", "sqlite"},
     "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify"},
 }
 """What each part below the client may import; client and above may import all of these."""

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_compute.backend import Backend
+from tt_compute.backend import Backend, Loadable
 from tt_compute.errors import ContextLengthError, EngineDied, GenerationClosed
 from tt_compute.registry import Registry
 from tt_compute.testing import VirtualClock, backend_env, deployment_spec
 from tt_compute.types import Delta, Failed, GenerateRequest, Message, Sample, SamplingParams
-from tt_compute_backends.mock_options import MockOptions
+from tt_compute_backends.mock_options import Latency, MockOptions
 from tt_compute_backends.mock_replies import ReplyMaker
 from tt_compute_backends.mock_text import tokenize
 
@@ -364,3 +364,25 @@ async def test_the_deployment_caps_the_output() -> None:
         (sample,) = [event async for event in generation]
     assert isinstance(sample, Sample)
     assert (sample.text, sample.finish_reason) == ("one two", "length")
+
+
+async def test_a_cold_mock_loads_once_before_its_first_request() -> None:
+    clock = VirtualClock()
+    backend = await make(clock, latency={"load_s": 20.0, **SLOW})
+    assert isinstance(backend, Loadable)
+    assert not backend.loaded
+    for began in (20, 20):
+        async with backend.open(request()):
+            assert clock.now() == began
+    assert backend.loaded
+
+
+async def test_a_mock_that_loads_nothing_is_warm() -> None:
+    backend = await make(VirtualClock())
+    assert isinstance(backend, Loadable)
+    assert backend.loaded
+
+
+def test_a_negative_load_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="load_s"):
+        Latency(load_s=-1.0)

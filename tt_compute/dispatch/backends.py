@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import anyio
 
-from tt_compute.backend import Backend
+from tt_compute.backend import Backend, Loadable
 from tt_compute.registry import Registry, parse_options
 from tt_compute.types import BackendEnv, DeploymentSpec
 
@@ -25,11 +25,8 @@ class BackendPool:
         self._registry = registry
         self._env = env
         self._backends: dict[str, Backend] = {}
+        self._loadables: dict[str, Loadable] = {}
         self._lock = anyio.Lock()
-
-    def made(self, spec: DeploymentSpec) -> Backend | None:
-        """The backend of ``spec`` if it was made already."""
-        return self._backends.get(spec.id)
 
     async def get(self, spec: DeploymentSpec) -> Backend:
         """The backend of ``spec``, made now if need be.
@@ -48,13 +45,25 @@ class BackendPool:
                 parse_options(kind, spec)
                 backend = await kind.create(spec, self._env)
                 self._backends[spec.id] = backend
+                # Found once: to look a protocol up takes longer than all else that is asked before a plan.
+                self._loadables.update(_loadable(spec.id, backend))
         return backend
+
+    def loaded(self, spec: DeploymentSpec) -> bool | None:
+        """Whether the weights of ``spec`` are loaded; None where its backend does not say, or is not made yet."""
+        found = self._loadables.get(spec.id)
+        return None if found is None else found.loaded
 
     async def aclose(self) -> None:
         """Close every backend that was made; may be called twice."""
         with anyio.CancelScope(shield=True):
             # The stack closes all of them, also behind one that fails to close.
             async with AsyncExitStack() as stack:
+                self._loadables.clear()
                 while self._backends:
                     _, backend = self._backends.popitem()
                     stack.push_async_callback(backend.aclose)
+
+
+def _loadable(deployment: str, backend: object) -> dict[str, Loadable]:
+    return {deployment: backend} if isinstance(backend, Loadable) else {}

@@ -39,10 +39,20 @@ class Bulkhead:
         self._taken = 0
         self._waiting: deque[Waiter] = deque()
         self._service_s = _SERVICE_S
+        self._seen = False
 
     @property
     def taken(self) -> int:
         return self._taken
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def service_s(self) -> float | None:
+        """Mean length of the latest attempts; None before any was seen."""
+        return self._service_s if self._seen else None
 
     def try_enter(self) -> bool:
         """Take a place if one is free."""
@@ -79,6 +89,7 @@ class Bulkhead:
     def leave(self, took_s: float | None = None) -> None:
         """Give a place back, to whoever waits; ``took_s`` = how long the attempt was."""
         if took_s is not None:
+            self._seen = True
             self._service_s += _WEIGHT * (took_s - self._service_s)
         while self._waiting:
             waiter = self._waiting.pop()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import anyio
 
 from tt_compute.backend import Generation, Warmable
+from tt_compute.conditions import Conditions
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.gate import Gate
 from tt_compute.dispatch.ledger import Ledger
@@ -133,6 +134,33 @@ class Dispatcher:
             )
         return self._gates[spec.id]
 
+    def conditions(self, spec: DeploymentSpec) -> Conditions:
+        """What stands in the way of a request there now, from memory alone.
+
+        What other processes took is as old as this one's last look at it: see ``look``.
+        """
+        gate, now = self.gate(spec), self._clock.now()
+        cap = self._caps.tightest()
+        return Conditions(
+            retry_in_s=gate.retry_in_s(now),
+            wait_s=gate.rest_s(now),
+            allowances=gate.allowances(),
+            patience_s=self._shared.max_wait_s,
+            live_rows=gate.live_rows,
+            queued_rows=gate.bulkhead.waiting,
+            place_s=gate.bulkhead.service_s,
+            loaded=self._backends.loaded(spec),
+            load_s=spec.deployment.speed.load_s.value,
+            spend_left_usd=None if cap is None else cap.left_usd(),
+            spend_cap="" if cap is None else cap.name,
+        )
+
+    def look(self, specs: Iterable[DeploymentSpec]) -> None:
+        """Learn what other processes took of shared limits and caps; reads a file, if there is one."""
+        for spec in specs:
+            self.gate(spec).look()
+        self._caps.look()
+
     def close(self) -> None:
         """Stop looking after attempts and give back unused limits; all generations must be closed."""
         self._shared.watchman.close()
@@ -188,7 +216,9 @@ class Dispatcher:
                     return await stack.enter_async_context(backend.open(request))
 
                 generation = await self._within(request, spec, enter())
-                booked = _BookedGeneration(generation, spec, request, ledger, self._clock)
+                booked = _BookedGeneration(
+                    generation, spec, request, ledger, clock=self._clock, gate=self.gate(spec)
+                )
                 yield booked
         finally:
             if booked is not None:
@@ -226,13 +256,16 @@ class _BookedGeneration:
         spec: DeploymentSpec,
         request: GenerateRequest,
         ledger: Ledger,
+        *,
         clock: Clock,
+        gate: Gate,
     ) -> None:
         self._generation = generation
         self._spec = spec
         self._deadline = request.deadline
         self._ledger = ledger
         self._clock = clock
+        self._gate = gate
         self._drawn_at: dict[int, float] = {}
         self._events: AsyncIterator[Event] | None = None
 
@@ -240,6 +273,7 @@ class _BookedGeneration:
         indices = self._generation.draw(n)
         now = self._clock.now()
         self._drawn_at.update(dict.fromkeys(indices, now))
+        self._gate.placeless_rows += n
         return indices
 
     def cancel(self, index: int | None = None) -> None:
@@ -280,6 +314,7 @@ class _BookedGeneration:
                 deployment=self._spec.id,
                 hint="the backend breaks the protocol; report it to its authors",
             )
+        self._gate.placeless_rows -= 1
         self._ledger.book(self._spec, event, drawn_at=drawn_at, ended_at=self._clock.now())
 
     async def _next(self, events: AsyncIterator[Event]) -> Event | None:

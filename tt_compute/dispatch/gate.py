@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from tt_compute.conditions import Allowance
 from tt_compute.dispatch.breaker import Breaker, ErrorClass, error_class
 from tt_compute.dispatch.bulkhead import Bulkhead
 from tt_compute.dispatch.limiter import Limiter, Refused, Reservation
@@ -64,6 +65,8 @@ class Gate:
     ) -> None:
         self.id = spec.id
         self.bulkhead = Bulkhead(spec.deployment.limits.max_concurrency, spec.id)
+        self.placeless_rows = 0
+        """Samples under way that need no place: of prompts with nothing to limit."""
         self._limiter = limiter
         self._limiter_now = limiter_now
         self._rng = rng
@@ -89,6 +92,31 @@ class Gate:
         """Seconds until an attempt could go; infinite = not within reason."""
         held = self.hold(tokens, now)
         return 0.0 if held is None else held.wait_s
+
+    def retry_in_s(self, now: float) -> float | None:
+        """Seconds until it is tried again after too many failures, 0 = it may be; None = it is well."""
+        sick = [breaker for breaker in self._breakers.values() if breaker.state(now) != "closed"]
+        if not sick:
+            return None
+        return max(max(0.0, (breaker.retry_at or now) - now) for breaker in sick)
+
+    def rest_s(self, now: float) -> float:
+        """Seconds for which the service asked to be left alone; 0 = it did not."""
+        asked_s = max(0.0, self._retry_at - now)
+        return max(asked_s, self._limiter.blocked_s(self._limiter_now()))
+
+    def allowances(self) -> tuple[Allowance, ...]:
+        """What is left of its account's limits, as far as this process knows; reads no file."""
+        return self._limiter.standing(self._limiter_now())
+
+    def look(self) -> None:
+        """Learn what other processes took of its account's limits."""
+        self._limiter.look(self._limiter_now())
+
+    @property
+    def live_rows(self) -> int:
+        """Samples under way there."""
+        return self.bulkhead.taken + self.placeless_rows
 
     @property
     def clean(self) -> bool:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tt_compute.conditions import Allowance, Axis
 from tt_compute.dispatch.window import Window
-from tt_compute.profiles.schema import Limits
 from tt_compute.types import RateLimit
 
-__all__ = ["Axis", "Limiter", "Refused", "Reservation", "allowances"]
-
-Axis = Literal["requests", "tokens"]
-_MINUTE_S, _DAY_S = 60.0, 86_400.0
+__all__ = ["Limiter", "Refused", "Reservation"]
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +63,32 @@ class Limiter:
                 worst = Refused(wait_s=wait_s, axis=axis, window_s=window_s, amount=window.amount)
         return worst
 
+    def standing(self, now: float) -> tuple[Allowance, ...]:
+        """What is left of each window, as far as this process knows; changes nothing, reads no file."""
+        found: list[Allowance] = []
+        for (axis, window_s), window in self._windows.items():
+            from_s, until_s = window.frees_s(now)
+            found.append(
+                Allowance(
+                    axis=axis,
+                    amount=window.amount,
+                    window_s=window_s,
+                    left=window.left(now),
+                    frees_from_s=from_s,
+                    frees_until_s=until_s,
+                )
+            )
+        return tuple(found)
+
+    def blocked_s(self, now: float) -> float:
+        """Seconds for which the service said that nothing is left; 0 = none."""
+        return max((window.blocked_s(now) for window in self._windows.values()), default=0.0)
+
+    def look(self, now: float) -> None:
+        """Learn what other processes took of the windows that are shared with them."""
+        for window in self._windows.values():
+            window.look(now)
+
     def settle(self, reservation: Reservation, *, tokens: float, sent: bool, now: float) -> None:
         """Give back what was not used.
 
@@ -107,16 +129,3 @@ class Limiter:
             self._windows[key].observe(
                 now, limit=found.limit, remaining=found.remaining, reset_s=found.reset_s
             )
-
-
-def allowances(limits: Limits) -> Iterable[tuple[Axis, float, float]]:
-    """Axis, window and amount of every limit that a deployment states."""
-    stated: tuple[tuple[Axis, float, float | None], ...] = (
-        ("requests", _MINUTE_S, limits.requests_per_minute),
-        ("tokens", _MINUTE_S, limits.tokens_per_minute),
-        ("requests", _DAY_S, limits.requests_per_day),
-        ("tokens", _DAY_S, limits.tokens_per_day),
-    )
-    for axis, window_s, amount in stated:
-        if amount is not None:
-            yield axis, window_s, amount

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from tt_compute.dispatch.limiter import Axis, Limiter, allowances
+from tt_compute.conditions import Axis, stated_limits
+from tt_compute.dispatch.limiter import Limiter
 from tt_compute.dispatch.window import Window
 from tt_compute.types import DeploymentSpec
 
@@ -30,7 +31,7 @@ class Limiters:
             self._by_account[key] = Limiter(
                 {
                     (axis, window_s): self.window(key, axis, window_s, amount)
-                    for axis, window_s, amount in allowances(spec.deployment.limits)
+                    for axis, window_s, amount in stated_limits(spec.deployment.limits)
                 }
             )
         return self._by_account[key]

@@ -32,6 +32,11 @@ class SharedUse:
         self._file = file
         self._connection: sqlite3.Connection | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever taken."""
+        return self._connection is not None or self._file.exists()
+
     def used(self, window: str, since_slot: int) -> dict[int, float]:
         """What was taken, by slot."""
         with self._transaction() as connection:
@@ -172,6 +177,20 @@ class SharedWindow(Window):
         except StoreError as error:
             self._go_alone(error)
         return super().used(now)
+
+    def left(self, now: float) -> float:
+        """As ``Window``; what others took is as old as the last look at the file."""
+        slot, leased = self._lease
+        return super().left(now) + (leased if slot == self.slot(now) else 0.0)
+
+    def look(self, now: float) -> None:
+        """Read what others took, if there is a file.
+
+        Raises:
+            StoreError: Of a cap, where the file cannot be used.
+        """
+        if self._use is not None and self._use.exists:
+            self.used(now)
 
     def flush(self) -> None:
         """Write back what this process took for nothing; without it others must wait until it leaves the window."""

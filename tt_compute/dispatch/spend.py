@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 
 from tt_compute.dispatch.window import Window
@@ -39,6 +40,21 @@ class Cap:
         self._window = window
         self._now = now
         self._taken = 0.0
+
+    def left_usd(self) -> float:
+        """What may still be set aside, as far as this process knows; reads no file."""
+        if self._window is None:
+            return self.usd - self._taken
+        return self._window.left(self._now())
+
+    def look(self) -> None:
+        """Learn what other processes spent.
+
+        Raises:
+            StoreError: The file that they share cannot be used.
+        """
+        if self._window is not None:
+            self._window.look(self._now())
 
     def reserve(self, usd: float) -> int:
         """Set aside.
@@ -87,6 +103,16 @@ class SpendGuard:
 
     def __bool__(self) -> bool:
         return bool(self._caps)
+
+    def tightest(self) -> Cap | None:
+        """The cap that leaves least; None where there is none."""
+        return min(self._caps, key=Cap.left_usd, default=None)
+
+    def look(self) -> None:
+        """Learn what other processes spent; an attempt says what is wrong with a file that cannot be used."""
+        with suppress(StoreError):
+            for cap in self._caps:
+                cap.look()
 
     def reserve(self, spec: DeploymentSpec, usage: Usage) -> tuple[float, tuple[int, ...]]:
         """Set aside what ``usage`` may cost at ``spec``, under every cap or under none.

@@ -42,11 +42,31 @@ class Window:
         self._forget(now)
         return self._used
 
+    def left(self, now: float) -> float:
+        """What may still be taken, as far as this process knows; reads no file."""
+        self._forget(now)
+        return self.amount - self._used
+
+    def frees_s(self, now: float) -> tuple[float, float]:
+        """Seconds until the first and until the last of what is taken leaves the window; reads no file."""
+        self._forget(now)
+        if not self._slots:
+            return 0.0, 0.0
+        first, last = next(iter(self._slots)), next(reversed(self._slots))
+        return self._leaves_at(first) - now, self._leaves_at(last) - now
+
+    def blocked_s(self, now: float) -> float:
+        """Seconds for which the service said that nothing is left; 0 = it did not."""
+        return max(0.0, self._blocked_until - now)
+
+    def look(self, now: float) -> None:
+        """Learn what others took; here there are none."""
+
     def wait_s(self, cost: float, now: float) -> float:
         """Seconds until ``cost`` could be taken; 0 = now, infinite = never, it exceeds the whole allowance."""
         if cost > self.amount:
             return math.inf
-        blocked_s = max(0.0, self._blocked_until - now)
+        blocked_s = self.blocked_s(now)
         excess = self.used(now) + cost - self.amount
         if excess <= 0:
             return blocked_s

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from itertools import compress, takewhile
 from typing import NamedTuple
 
 import msgspec
 
+from tt_compute.planning.delays import Delay
 from tt_compute.planning.menu import Option
 from tt_compute.planning.types import Objective, Preference
 
@@ -54,11 +56,8 @@ class Prompt(NamedTuple):
     tokens: int
     ttfts: Sequence[tuple[float, float]]
     """(p50, p95) seconds to its first token, by offer."""
-    delays: Sequence[float]
-    """Seconds before that, by offer; empty = none."""
-
-    def delay(self, offer: int) -> float:
-        return self.delays[offer] if self.delays else 0.0
+    delays: Mapping[int, Delay] = {}
+    """What holds runs back, by offer."""
 
 
 class Weighed(NamedTuple):
@@ -97,28 +96,42 @@ class Board:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries = tuple(sorted(entries, key=_quality, reverse=True))
+        self.offers = [entry.offer for entry in self.entries]
+        """Of each entry."""
         self._errors = [-_quality(entry) for entry in self.entries]
         self._lines = {
             name: [(*getattr(entry.option.figures, name), entry.offer) for entry in self.entries]
             for name in _LIMITS.values()
         }
 
-    def without(self, offers: set[int]) -> Board:
+    def without(self, offers: Collection[int]) -> Board:
         """The board with some offers taken off."""
         if not offers:
             return self
-        return Board(entry for entry in self.entries if entry.offer not in offers)
+        keep = [offer not in offers for offer in range(max(self.offers) + 1)]
+        kept = list(map(keep.__getitem__, self.offers))
+        board = copy(self)
+        board._keep(kept)  # noqa: SLF001 - its own class
+        return board
 
-    def weigh(self, entry: Entry, prompt: Prompt) -> Weighed:
-        """The entry's figures for a prompt."""
+    def _keep(self, kept: Sequence[bool]) -> None:
+        self.entries = tuple(compress(self.entries, kept))
+        self.offers = list(compress(self.offers, kept))
+        self._errors = list(compress(self._errors, kept))
+        self._lines = {name: list(compress(lines, kept)) for name, lines in self._lines.items()}
+
+    def weigh(self, place: int, prompt: Prompt) -> Weighed:
+        """The figures of the entry at a place for a prompt."""
+        entry = self.entries[place]
         figures, ttft = entry.option.figures, prompt.ttfts[entry.offer]
-        return Weighed(
-            entry,
-            _quality(entry),
-            figures.cost_usd.at(prompt.tokens, ttft),
-            figures.latency_p95_s.at(prompt.tokens, ttft) + prompt.delay(entry.offer),
-            figures.energy_j.at(prompt.tokens, ttft),
-        )
+        cost_usd = figures.cost_usd.at(prompt.tokens, ttft)
+        latency_s = figures.latency_p95_s.at(prompt.tokens, ttft)
+        delay = prompt.delays.get(entry.offer)
+        if delay is not None:
+            cost_usd += delay.usd(entry.option)
+            latency_s += delay.p95_s(entry.option)
+        energy_j = figures.energy_j.at(prompt.tokens, ttft)
+        return Weighed(entry, _quality(entry), cost_usd, latency_s, energy_j)
 
     def choose(self, prompt: Prompt, objective: Objective) -> tuple[Weighed, bool]:
         """The best option, and whether it meets every constraint; the board must not be empty."""
@@ -132,7 +145,7 @@ class Board:
         # Places are in the order of quality: the first is the best.
         enough = self._errors[places[0]] + QUALITY_SLACK
         equals = takewhile(lambda place: self._errors[place] <= enough, places)
-        return min((self.weigh(self.entries[place], prompt) for place in equals), key=_order), True
+        return min((self.weigh(place, prompt) for place in equals), key=_order), True
 
     def _meeting(self, prompt: Prompt, objective: Objective) -> Sequence[int]:
         """Places of the options that meet every constraint, the best quality first."""
@@ -156,11 +169,7 @@ class Board:
             worst = list(map(max, worst, excesses))
         # Where nothing known is exceeded, only unknowns are in the way.
         least = max(1.0, min(worst))
-        near = (
-            self.weigh(entry, prompt)
-            for entry, excess in zip(self.entries, worst, strict=True)
-            if excess <= least
-        )
+        near = (self.weigh(place, prompt) for place, excess in enumerate(worst) if excess <= least)
         return min(near, key=lambda weighed: _distance(weighed, objective))
 
     def _values(self, figure: str, prompt: Prompt, places: Sequence[int]) -> list[float]:
@@ -170,10 +179,17 @@ class Board:
             fixed + per_token * tokens + p50 * ttfts[offer][0] + p95 * ttfts[offer][1]
             for fixed, per_token, p50, p95, offer in map(self._lines[figure].__getitem__, places)
         ]
-        if not delays or figure != _FIGURES["latency"]:
-            return values
-        late = (delays[self.entries[place].offer] for place in places)
-        return list(map(float.__add__, values, late))
+        added = {
+            offer: delay.usd if figure == "cost_usd" else delay.p95_s
+            for offer, delay in delays.items()
+            if figure == "latency_p95_s" or (figure == "cost_usd" and delay.usd_per_s)
+        }
+        if added:
+            for at, place in enumerate(places):
+                add = added.get(self.offers[place])
+                if add is not None:
+                    values[at] += add(self.entries[place].option)
+        return values
 
 
 def violations(weighed: Weighed, objective: Objective) -> list[Violation]:

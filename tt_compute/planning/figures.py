@@ -61,6 +61,7 @@ class Meter:
     Attributes:
         unknown: Why "speed", "price" or "power" is unknown, as far as they were asked for.
         prefill: Time to first token; zero when unknown, and every latency is unknown then.
+        price: None when unknown.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Meter:
         prefill = self._try("speed", self._pace.prefill)
         self._timed = prefill is not None
         self.prefill = prefill or Prefill()
-        self._price = self._try("price", lambda: price_of(spec, capabilities))
+        self.price = self._try("price", lambda: price_of(spec, capabilities))
         self._power = self._try("power", lambda: power_of(spec))
 
     def step(self, rows: int) -> StepTime | None:
@@ -104,7 +105,7 @@ class Meter:
     def unknown_by_figure(self, lengths: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Why each figure is, or may be, unknown; ``lengths`` is what is missing of the lengths."""
         speed = (*lengths, *self.unknown["speed"])
-        hourly = isinstance(self._price, HourlyPrice)
+        hourly = isinstance(self.price, HourlyPrice)
         return {
             "latency_s": speed,
             "cost_usd": (*(speed if hourly else lengths), *self.unknown["price"]),
@@ -139,12 +140,12 @@ class Meter:
         return Line(fixed, per_token, self._prefills(load) - slow, slow)
 
     def _cost(self, shape: RunShape, duration: Line) -> Line:
-        if self._price is None:
+        if self.price is None:
             return UNKNOWN
-        if isinstance(self._price, HourlyPrice):
-            rate = self._price.usd_per_s
+        if isinstance(self.price, HourlyPrice):
+            rate = self.price.usd_per_s
             return Line(*(value * rate for value in duration)) if rate else _NOTHING
-        return _token_cost(self._price, shape)
+        return _token_cost(self.price, shape)
 
     def _energy(self, load: Load | None, context: float) -> Line:
         """Peak power while a prompt is computed, ``Power.decode_j`` per decode step."""

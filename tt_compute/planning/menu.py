@@ -18,12 +18,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from tt_compute.conditions import Allowance, unused
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.figures import Figures, Meter
+from tt_compute.planning.kv_cache import tokens_that_fit
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.performance import Prefill
-from tt_compute.planning.runs import RunShape, best_of_n_run, majority_run, single_run
+from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.types import Capabilities, Reliability, SamplingParams
@@ -82,6 +84,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     quality: float | None
     samples_mean: float | None
     figures: Figures
+    p50: Load | None = None
+    """The run whose latency is the median; None when unknown."""
+    p95: Load | None = None
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +103,23 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """Longest prompt that leaves room for an answer; infinite where the context is unknown."""
     unknown: dict[str, tuple[str, ...]]
     """Figure (``quality``, ``latency_s``, ``cost_usd``, ``energy_j``) -> why it is unknown."""
+    meter: Meter
+    tokens_mean: float | None
+    """Of one completion."""
+    kv_tokens: float
+    """Tokens whose keys and values fit into the memory; infinite where that is unknown."""
+    allowances: tuple[Allowance, ...]
+    """What the profile states, unused."""
+    most_samples: float
+    """Of any run, as far as it is known."""
+    widest: int
+    """Wave on offer."""
+
+    def most_tokens(self, tokens: int) -> int:
+        """Prompt and the longest completion that fits behind it."""
+        context = self.spec.max_context_tokens
+        whole = tokens + self.max_tokens
+        return whole if context is None else min(whole, context)
 
 
 def default_max_tokens(task: TaskKind, tokens_p95: float | None) -> int:
@@ -126,14 +148,15 @@ def make_offer(
     capabilities: Capabilities | None,
     estimates: Estimates,
     wanted: Wanted,
+    widest: int | None = None,
 ) -> Offer:
-    """Work out every option of one deployment."""
+    """Work out every option of one deployment, with waves of at most ``widest``; None = as it allows."""
     ability = ability_of(spec.model, wanted.task, estimates, wanted.prompt_tokens)
     max_tokens = _max_tokens(spec, ability, wanted)
     ability = _cut_short(ability, max_tokens)
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
     lengths = _lengths(ability, max_tokens)
-    options = tuple(_Options(spec, meter, ability, lengths, wanted))
+    options = tuple(_Options(spec, meter, ability, lengths, wanted, widest=widest))
     return Offer(
         spec=spec,
         options=options,
@@ -146,6 +169,12 @@ def make_offer(
             "quality": ability.unknown_quality,
             **meter.unknown_by_figure(ability.unknown_lengths),
         },
+        meter=meter,
+        tokens_mean=None if lengths is None else lengths.mean_cut,
+        kv_tokens=tokens_that_fit(spec),
+        allowances=unused(spec.deployment.limits),
+        most_samples=max((one.p95.samples for one in options if one.p95 is not None), default=0.0),
+        widest=max((option.wave for option in options), default=1),
     )
 
 
@@ -196,6 +225,8 @@ class _Options:
         ability: TaskAbility,
         lengths: Lengths | None,
         wanted: Wanted,
+        *,
+        widest: int | None,
     ) -> None:
         self._meter = meter
         self._ability = ability
@@ -204,6 +235,7 @@ class _Options:
         limits = (
             spec.deployment.limits.max_concurrency,
             spec.deployment.placement.max_sequences,
+            widest,
         )
         self._cap = min(limit for limit in (*limits, wanted.max_samples) if limit is not None)
 
@@ -273,6 +305,8 @@ class _Options:
             quality=shape.quality,
             samples_mean=shape.samples_mean,
             figures=self._meter.figures(shape, tokens),
+            p50=shape.p50,
+            p95=shape.p95,
         )
 
 

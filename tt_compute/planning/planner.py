@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from tt_compute.conditions import Conditions
 from tt_compute.errors import (
     BackendUnavailable,
     ContextLengthError,
@@ -20,9 +20,11 @@ from tt_compute.errors import (
     UnsupportedError,
 )
 from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, violations
-from tt_compute.planning.conditions import READY, Condition
+from tt_compute.planning.delays import delays
 from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.kv_cache import rows_that_fit
 from tt_compute.planning.menu import STRATEGIES, Offer, Wanted, make_offer, sampling_for
+from tt_compute.planning.refusals import refusals
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection
@@ -45,6 +47,8 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     needs: PlanRequest
     """The request without what differs from prompt to prompt."""
     locality: Literal["any", "local"]
+    widths: tuple[tuple[str, int], ...] = ()
+    """(deployment, widest wave) where the memory leaves no room for wider ones."""
 
 
 class _Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +95,18 @@ class Planner:
         """Whether prompts of different length may differ in more than their prefill."""
         self._menus: dict[_Kind, _Menu] = {}
 
+    @property
+    def specs(self) -> tuple[DeploymentSpec, ...]:
+        """The deployments that it chooses from."""
+        return self._specs
+
     def plan(
         self,
         request: PlanRequest,
         objective: Objective,
         *,
         strict: bool = False,
-        conditions: Mapping[str, Condition] = MappingProxyType({}),
+        conditions: Mapping[str, Conditions] = {},
     ) -> Plan:
         """Decide.
 
@@ -108,7 +117,7 @@ class Planner:
             request: What is asked.
             objective: What it should reach.
             strict: Choose nothing rather than a candidate that misses the objective.
-            conditions: How deployments stand now, by id; what is absent is ready. One that is closed is
+            conditions: How deployments stand now, by id, for this plan alone. One that would take nothing is
                 left out as long as others are not.
 
         Raises:
@@ -118,24 +127,24 @@ class Planner:
                 was rejected; the error is that of the one that came furthest.
         """
         started = self._clock.now()
-        menu = self._menu(self._kind(request, objective))
+        menu = self._menu(self._kind(request, objective), request.input_tokens)
         ready = self._clock.now()
-        now = [conditions.get(offer.spec.id, READY) for offer in menu.offers] if conditions else []
-        prompt = Prompt(
-            request.input_tokens,
-            [offer.prefill.seconds(request.input_tokens) for offer in menu.offers],
-            [0.0 if one.closed else one.delay_s for one in now],
-        )
+        ttfts = [offer.prefill.seconds(request.input_tokens) for offer in menu.offers]
         out = _too_long(menu, request.input_tokens)
-        out |= _closed(menu, now, out)
-        board = menu.board.without(set(out))
+        closed = _closed(menu, refusals(menu.offers, conditions, request.input_tokens), out)
+        out |= closed
+        held = delays(menu.offers, conditions, request.input_tokens, ttfts)
+        board = menu.board.without(out)
         rejected = (*menu.rejected, *out.values())
         if not board.entries:
             raise _nothing_left(rejected)
+        prompt = Prompt(request.input_tokens, ttfts, held)
         best, feasible = board.choose(prompt, objective)
         decided = self._clock.now()
-        scribe = _Scribe(menu, request, objective, prompt)
-        candidates = {id(entry): scribe.candidate(entry) for entry in board.entries}
+        scribe = _Scribe(menu, board, request, objective, prompt)
+        candidates = {
+            id(entry): scribe.candidate(place) for place, entry in enumerate(board.entries)
+        }
         plan = Plan(
             chosen=candidates[id(best.entry)] if feasible or not strict else None,
             candidates=tuple(candidates.values()),
@@ -145,14 +154,17 @@ class Planner:
             elapsed_us=(decided - ready) * 1e6,
             setup_us=0.0,
             advice="" if feasible else scribe.advice(best),
-            delays=_delays(menu, now),
+            delays=scribe.delays(best.entry, out),
+            resting=tuple(one.rejection.deployment for one in closed.values()),
         )
         spent = (ready - started) + (self._clock.now() - decided)
         return msgspec.structs.replace(plan, setup_us=spent * 1e6)
 
     def prepared(self, request: PlanRequest, objective: Objective) -> bool:
         """Whether the tables for this kind of request are made: then ``plan`` takes no time to speak of."""
-        return self._kind(request, objective) in self._menus
+        kind = self._kind(request, objective)
+        menu = self._menus.get(kind)
+        return menu is not None and self._fitted(kind, menu, request.input_tokens) in self._menus
 
     def prepare(self, request: PlanRequest, objective: Objective) -> None:
         """Make the tables for this kind of request; tens of milliseconds, in any thread.
@@ -160,18 +172,18 @@ class Planner:
         Raises:
             UnknownNameError, InvalidRequestError: As ``plan``.
         """
-        self._menu(self._kind(request, objective))
+        self._menu(self._kind(request, objective), request.input_tokens)
 
     def unknowns(
         self, request: PlanRequest, objective: Objective
     ) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         """Why figures are unknown: deployment id -> figure -> reasons, empty where it is known."""
-        menu = self._menu(self._kind(request, objective))
+        menu = self._kept(self._kind(request, objective))
         return {offer.spec.id: offer.unknown for offer in menu.offers}
 
     def offers(self, request: PlanRequest, objective: Objective) -> Mapping[str, Offer]:
         """What is weighed for this kind of request, by deployment id: for whoever plays its runs through."""
-        menu = self._menu(self._kind(request, objective))
+        menu = self._menu(self._kind(request, objective), request.input_tokens)
         return {offer.spec.id: offer for offer in menu.offers}
 
     def _kind(self, request: PlanRequest, objective: Objective) -> _Kind:
@@ -190,7 +202,16 @@ class Planner:
         needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
         return _Kind(wanted=wanted, needs=needs, locality=objective.locality)
 
-    def _menu(self, kind: _Kind) -> _Menu:
+    def _menu(self, kind: _Kind, tokens: int) -> _Menu:
+        """The menu for a prompt of ``tokens``: that of its kind, unless some waves do not fit beside it."""
+        return self._kept(self._fitted(kind, self._kept(kind), tokens))
+
+    @staticmethod
+    def _fitted(kind: _Kind, menu: _Menu, tokens: int) -> _Kind:
+        widths = _narrowed(menu.offers, tokens)
+        return msgspec.structs.replace(kind, widths=widths) if widths else kind
+
+    def _kept(self, kind: _Kind) -> _Menu:
         menu = self._menus.get(kind)
         if menu is None:
             menu = self._make_menu(kind)
@@ -202,11 +223,13 @@ class Planner:
     def _make_menu(self, kind: _Kind) -> _Menu:
         offers: list[Offer] = []
         rejected: list[_Rejected] = []
+        widths = dict(kind.widths)
         for spec in self._pinned(kind.needs.deployment):
             capabilities = self._capabilities.get(spec.id)
             refusal = self._refusal(spec, capabilities, kind)
             if refusal is None:
-                offers.append(make_offer(spec, capabilities, self._estimates, kind.wanted))
+                widest = widths.get(spec.id)
+                offers.append(make_offer(spec, capabilities, self._estimates, kind.wanted, widest))
             else:
                 rejected.append(refusal)
         board = Board(
@@ -243,17 +266,23 @@ class _Scribe:
     """Writes out what was weighed."""
 
     def __init__(
-        self, menu: _Menu, request: PlanRequest, objective: Objective, prompt: Prompt
+        self,
+        menu: _Menu,
+        board: Board,
+        request: PlanRequest,
+        objective: Objective,
+        prompt: Prompt,
     ) -> None:
         self._menu = menu
+        self._board = board
         self._request = request
         self._objective = objective
         self._prompt = prompt
 
-    def candidate(self, entry: Entry) -> Candidate:
-        request, option = self._request, entry.option
-        offer = self._menu.offers[entry.offer]
-        weighed = self._menu.board.weigh(entry, self._prompt)
+    def candidate(self, place: int) -> Candidate:
+        weighed = self._board.weigh(place, self._prompt)
+        request, entry = self._request, weighed.entry
+        option, offer = entry.option, self._menu.offers[entry.offer]
         missed = violations(weighed, self._objective)
         return Candidate(
             deployment=entry.deployment,
@@ -279,6 +308,15 @@ class _Scribe:
         lines = [self._missed(violation, nearest.entry) for violation in missed]
         return f"{'; '.join(lines)} (nearest plan: {plan})"
 
+    def delays(self, best: Entry, out: Collection[int]) -> tuple[str, ...]:
+        """What latencies hold besides the work itself, in a sentence for each deployment."""
+        told = (
+            delay.told(best.option if offer == best.offer else None)
+            for offer, delay in self._prompt.delays.items()
+            if offer not in out
+        )
+        return tuple(filter(None, told))
+
     def _missed(self, violation: Violation, entry: Entry) -> str:
         if math.isinf(violation.found):
             figure = violation.name.removeprefix("max_")
@@ -297,9 +335,12 @@ class _Scribe:
         p50 = entry.option.figures.latency_p50_s.at(
             self._prompt.tokens, self._prompt.ttfts[entry.offer]
         )
+        delay = self._prompt.delays.get(entry.offer)
+        if delay is not None:
+            p50 += delay.p50_s(entry.option)
         return Prediction(
             quality=entry.option.quality,
-            latency_p50_s=_known(p50 + self._prompt.delay(entry.offer)),
+            latency_p50_s=_known(p50),
             latency_p95_s=_known(weighed.latency_p95_s),
             cost_usd=_known(weighed.cost_usd),
             energy_j=_known(weighed.energy_j),
@@ -365,25 +406,27 @@ def _too_long(menu: _Menu, tokens: int) -> dict[int, _Rejected]:
     }
 
 
-def _closed(
-    menu: _Menu, conditions: Sequence[Condition], out: Mapping[int, _Rejected]
-) -> dict[int, _Rejected]:
-    """By position: the offers that nothing may be sent to now, unless that leaves none."""
-    closed = {place for place, one in enumerate(conditions) if one.closed and place not in out}
-    if len(closed) + len(out) == len(menu.offers):
+def _closed(menu: _Menu, reasons: Mapping[int, str], out: Collection[int]) -> dict[int, _Rejected]:
+    """By position: the offers whose deployment would take nothing now, unless that leaves none."""
+    if len(reasons.keys() | set(out)) == len(menu.offers):
         return {}
     return {
-        place: _Rejected(
-            stage="unavailable",
-            rejection=_rejection(menu.offers[place].spec, conditions[place].why),
-        )
-        for place in closed
+        place: _Rejected(stage="unavailable", rejection=_rejection(menu.offers[place].spec, reason))
+        for place, reason in reasons.items()
+        if place not in out
     }
 
 
-def _delays(menu: _Menu, conditions: Sequence[Condition]) -> tuple[str, ...]:
-    told = (one.told(offer.spec.id) for offer, one in zip(menu.offers, conditions, strict=False))
-    return tuple(filter(None, told))
+def _narrowed(offers: Sequence[Offer], tokens: int) -> tuple[tuple[str, int], ...]:
+    """(deployment, widest wave) where keys and values of a wider one would not fit."""
+    found: list[tuple[str, int]] = []
+    for offer in offers:
+        if math.isinf(offer.kv_tokens):
+            continue
+        rows = rows_that_fit(offer.kv_tokens, tokens + (offer.tokens_mean or offer.max_tokens))
+        if rows < offer.widest:
+            found.append((offer.spec.id, rows))
+    return tuple(found)
 
 
 def _nothing_left(rejected: Sequence[_Rejected]) -> TTComputeError:

@@ -134,9 +134,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     advice: str = ""
     """When nothing is feasible: the constraint that binds and what it would take."""
     premises: tuple[Premise, ...] = ()
-    """Of the deployments that were weighed; with ``warnings`` not part of the JSON contract."""
+    """Of the deployments that were weighed; with what follows not part of the JSON contract."""
     warnings: tuple[str, ...] = ()
     """Of a plan that was loaded: what is no longer as it was when the plan was made."""
+    resting: tuple[str, ...] = ()
+    """Deployments that would take nothing just now, but may while the plan runs."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract's ``plan``."""

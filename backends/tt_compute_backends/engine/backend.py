@@ -87,8 +87,8 @@ class LocalBackend(ABC):
 
     @property
     def loaded(self) -> bool:
-        """Whether an engine has the model; one that was unloaded or died has not."""
-        return self._host is not None and self._host.alive
+        """As ``tt_compute.backend.Loadable``."""
+        return self._host is not None and self._host.loaded
 
     async def warm(self) -> None:
         """Load the model now instead of at the first ``open``.

@@ -59,9 +59,9 @@ class EngineHost:
         return self._engine.pid
 
     @property
-    def alive(self) -> bool:
-        """Whether an engine runs, or is being started."""
-        return self._engine.alive
+    def loaded(self) -> bool:
+        """Whether the model is loaded now."""
+        return self._engine.loaded
 
     async def warm(self) -> Loaded:
         """Load the model now, if it is not loaded; concurrent callers load it once.
@@ -171,8 +171,8 @@ class _SharedEngine:
         return None if self._current is None else self._current.pid
 
     @property
-    def alive(self) -> bool:
-        return self._current is not None and self._current.failure is None
+    def loaded(self) -> bool:
+        return self._current is not None and self._current.is_loaded
 
     def process(self, origin: Origin) -> EngineProcess:
         """The process that serves now, started if there is none.

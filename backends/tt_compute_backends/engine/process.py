@@ -99,6 +99,11 @@ class EngineProcess:
         """Of the engine's process; None before it runs, and inline."""
         return self._link.pid
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is there and the process lives."""
+        return self._loaded is not None and self.failure is None
+
     async def loaded(self, origin: Origin) -> Loaded:
         """Wait until the model is loaded.
 
