@@ -57,6 +57,7 @@ CLIENT_LEVEL = {
     "client",
     "dispatch_setup",
     "execution",
+    "judging",
     "learning",
     "many",
     "options",
