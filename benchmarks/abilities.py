@@ -23,8 +23,8 @@ import tt_compute as tt
 from questions import SETS, Question, questions
 from tt_compute.prompts import to_messages
 from tt_compute.replay.fit import concentration, wrong_agreement
+from tt_compute.verify.specs import get_verifier
 from tt_compute.verify.tasks import MathProcess, get_task
-from tt_compute.verify.verifiers import get_verifier
 
 TRAIN_SEED = 1
 COLUMNS = (

@@ -26,8 +26,8 @@ from report import conditions, markdown, percent, write
 from tt_compute.options import SolveOptions
 from tt_compute.planning.types import Prediction
 from tt_compute.prompts import to_messages
+from tt_compute.verify.specs import get_verifier
 from tt_compute.verify.tasks import MathProcess, get_task
-from tt_compute.verify.verifiers import get_verifier
 
 DEPLOYMENT = "local/smollm2-135m-openvino"
 TEST_SEED = 0

@@ -48,6 +48,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerateRequest
     task: AnswerTask
     verifier: Verifier | None
+    judging: Ledger
+    """Of the models that judge, apart from the run's own."""
     seed: int
     started: float
     """When the caller asked, on the client's clock."""
@@ -154,7 +156,8 @@ class Execution:
         complete = outcome is not None and self._ledger.samples_finished > 0
         if complete and answer is None and not self._interruption.is_set():
             warnings = (*warnings, "no sample held an answer that could be extracted")
-        warnings = (*warnings, *self._ledger.price_warnings())
+        prices = (*self._ledger.price_warnings(), *job.judging.price_warnings())
+        warnings = (*warnings, *dict.fromkeys(prices))
         if self._ledger.estimated_attempts:
             uncounted = f"the tokens of {self._ledger.estimated_attempts} attempts were not counted by the service"
             warnings = (*warnings, f"{uncounted}; the receipt holds an upper bound")
@@ -219,8 +222,8 @@ class Execution:
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,
             cancelled_tokens=ledger.cancelled_tokens,
-            verifier_tokens=0 if outcome is None else outcome.verifier_tokens,
-            cost_usd=ledger.cost_usd(elapsed_s),
+            verifier_tokens=self._verifier_tokens(),
+            cost_usd=_total(ledger.cost_usd(elapsed_s), self.job.judging.cost_usd(elapsed_s)),
             energy_j=None,
             latency_s=elapsed_s,
             first_token_s=ledger.first_token_s,
@@ -228,6 +231,12 @@ class Execution:
             attempts=tuple(ledger.attempts),
             predicted=self.job.chosen.predicted,
         )
+
+    def _verifier_tokens(self) -> int:
+        """What verifiers report, and at least what judging models took: a verdict that never came was paid for too."""
+        booked = self.job.judging.usage
+        reported = 0 if self.outcome is None else self.outcome.verifier_tokens
+        return max(reported, booked.input_tokens + booked.output_tokens)
 
 
 class _Watch:
@@ -305,6 +314,11 @@ class _Watch:
                 stopped=self._stopped,
             )
         )
+
+
+def _total(*costs_usd: float | None) -> float | None:
+    known = [cost for cost in costs_usd if cost is not None]
+    return sum(known) if len(known) == len(costs_usd) else None
 
 
 def _tally(job: Job, outcome: Outcome) -> Tally:

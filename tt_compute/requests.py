@@ -10,8 +10,10 @@ from functools import partial
 import anyio.to_thread
 import msgspec
 
+from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
+from tt_compute.judging import asker
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
@@ -34,9 +36,10 @@ from tt_compute.types import (
     Message,
     SamplingParams,
 )
-from tt_compute.verify.base import Verifier
+from tt_compute.verify.base import Readied, Verifier
+from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
-from tt_compute.verify.verifiers import get_verifier, reliability_of
+from tt_compute.verify.verifiers import reliability_of
 
 __all__ = ["Prepared", "Requests"]
 
@@ -51,6 +54,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     task: AnswerTask
     verifier: Verifier | None
+    judging: Ledger
+    """What judging models take."""
     response_format: JsonSchemaFormat | None
     seed: int
     plan: Plan
@@ -81,8 +86,10 @@ class Requests:
         task = get_task(
             kind, messages, options.get("response_format"), math_process=self._setup.math
         )
+        judging = Ledger(started, today=datetime.now(UTC).date())
         verifier = options.get("verifier")
-        judge = None if verifier is None else get_verifier(verifier, task)
+        tools = self._tools(options, judging)
+        judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
         if made is None:
             plan = await self._decide(request, options)
@@ -95,6 +102,7 @@ class Requests:
             messages=messages,
             task=task,
             verifier=judge,
+            judging=judging,
             response_format=options.get("response_format"),
             seed=_seed(request.sampling),
             plan=decided.plan,
@@ -117,6 +125,16 @@ class Requests:
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)
 
+    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+        made = options.get("plan")
+        objective = self._objective(options) if made is None else made.objective
+        return VerifierTools(
+            text=self._setup.text,
+            sandbox=self._setup.sandbox,
+            judge=lambda name: asker(self._setup, name, objective, judging),
+            response_format=options.get("response_format"),
+        )
+
     def _premise(self, deployment: str, task: TaskKind) -> Premise:
         known = self._premises.get((deployment, task))
         if known is None:
@@ -137,10 +155,14 @@ class Requests:
 
         Raises:
             InfeasibleError: The plan chose nothing.
+            VerifierError: The verifier cannot judge here.
         """
         plan, chosen = prepared.plan, prepared.plan.chosen
         if chosen is None:
             raise InfeasibleError(plan.advice or "no plan meets the objective")
+        if isinstance(prepared.verifier, Readied):
+            # Before a sample is paid for that nothing could judge.
+            await prepared.verifier.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
         estimates = await self._setup.estimates()
@@ -165,6 +187,7 @@ class Requests:
             request=request,
             task=prepared.task,
             verifier=prepared.verifier,
+            judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,
             confidence=partial(_confidence, ability),
@@ -228,9 +251,8 @@ def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
     plan = options.get("plan")
     if plan is not None:
         return plan.task
-    return options.get("task") or (
-        "json" if options.get("response_format") else detect_task(messages)
-    )
+    stated = options.get("task") or task_of_verifier(options.get("verifier"))
+    return stated or ("json" if options.get("response_format") else detect_task(messages))
 
 
 def _request(

@@ -35,6 +35,11 @@ from tt_compute.types import (
     Secrets,
 )
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.verify.sandbox.plugins import DEFAULT as DEFAULT_SANDBOX
+from tt_compute.verify.sandbox.plugins import VARIABLE as SANDBOX_VARIABLE
+from tt_compute.verify.sandbox.plugins import get_sandbox
+from tt_compute.verify.sandbox.types import Sandbox
+from tt_compute.verify.text_process import TextProcess
 from tt_compute.versions import version_of
 
 __all__ = ["STORE_FILE", "Setup"]
@@ -84,6 +89,9 @@ class Setup:
         )
         self.models = LocalModelStore(self.config.cache_dir, progress=progress, environ=environ)
         self.math = MathProcess()
+        self.text = TextProcess()
+        self._sandbox_name = environ.get(SANDBOX_VARIABLE) or DEFAULT_SANDBOX
+        self._sandbox: Sandbox | None = None
         env = _Env(clock=self.clock, secrets=EnvironmentSecrets(environ), models=self.models)
         self._backends = BackendPool(self.registry, env)
         self.dispatcher = make_dispatcher(self._backends, self.clock, self.config)
@@ -111,6 +119,17 @@ class Setup:
                 f"there is no deployment {deployment!r}", hint=suggestion(deployment, known)
             )
         return self.config.spec(deployment)
+
+    def sandbox(self) -> Sandbox:
+        """Where model-written programs are run, shared by all requests.
+
+        Raises:
+            UnknownNameError: There is none of the name that the environment gives.
+            VerifierError: It cannot be made.
+        """
+        if self._sandbox is None:
+            self._sandbox = get_sandbox(self._sandbox_name)
+        return self._sandbox
 
     def probe(self, backend: str) -> Probe:
         """Whether a backend could run here; one that no distribution registers could not."""
@@ -203,6 +222,9 @@ class Setup:
             self.dispatcher.close()
             await self._backends.aclose()
             self.math.close()
+            self.text.close()
+            if self._sandbox is not None:
+                self._sandbox.close()
             store, self._store = self._store, None
             if store is not None:
                 await store.aclose()

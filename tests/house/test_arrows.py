@@ -58,6 +58,7 @@ CLIENT_LEVEL = {
     "client",
     "dispatch_setup",
     "execution",
+    "judging",
     "learning",
     "many",
     "options",

@@ -17,8 +17,9 @@ from tt_compute.types import Message
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Judgement, Verifier
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.verify.specs import get_verifier
 from tt_compute.verify.tasks import get_task
-from tt_compute.verify.verifiers import CallableVerifier, ExactVerifier, get_verifier
+from tt_compute.verify.verifiers import CallableVerifier, ExactVerifier
 
 MESSAGES = (
     Message(role="system", content="Be brief."),

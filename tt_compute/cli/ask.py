@@ -64,7 +64,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option("--strategy", help="single, majority or best_of_n; default: the plan's choice."),
     click.option("--stop", help="Stop rule of a vote, such as beta or beta:0.99."),
-    click.option("--verifier", help="What judges samples: exact=GOLD, or module:function."),
+    click.option(
+        "--verifier",
+        help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "
+        "or module:function.",
+    ),
     click.option("--seed", type=int, help="Makes the samples reproducible where the runtime can."),
     click.option("--temperature", type=float, help="0 is greedy."),
     click.option("--max-tokens", type=int, help="Most completion tokens of one sample."),

@@ -70,8 +70,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A lone sample is drawn at temperature 0."""
     prompt_tokens: int | None = None
     """About how long the prompt is; None = of any length."""
-    reliability: Reliability = Reliability()
-    """Of the verifier, if there is one."""
+    reliability: Reliability | None = Reliability()
+    """Of the verifier, if there is one; None = unknown."""
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +154,8 @@ def make_offer(
     ability = ability_of(spec.model, wanted.task, estimates, wanted.prompt_tokens)
     max_tokens = _max_tokens(spec, ability, wanted)
     ability = _cut_short(ability, max_tokens)
+    if wanted.reliability is None:
+        ability = _without_quality(ability, "how often the verifier errs is unknown")
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
     lengths = _lengths(ability, max_tokens)
     options = tuple(_Options(spec, meter, ability, lengths, wanted, widest=widest))
@@ -193,6 +195,10 @@ def _cut_short(ability: TaskAbility, max_tokens: int) -> TaskAbility:
     reason = (
         f"quality with max_tokens={max_tokens}, below the mean length of a completion, is unknown"
     )
+    return _without_quality(ability, reason)
+
+
+def _without_quality(ability: TaskAbility, reason: str) -> TaskAbility:
     unknown = (*ability.unknown_quality, reason)
     return msgspec.structs.replace(ability, mean=None, questions=None, unknown_quality=unknown)
 
@@ -275,7 +281,7 @@ class _Options:
             yield from _undominated(options)
 
     def _contest(self, budget: int, wave: int) -> RunShape:
-        reliability = self._wanted.reliability
+        reliability = self._wanted.reliability or Reliability()
         return best_of_n_run(self._ability, self._lengths, budget, wave, reliability)
 
     def _budgets(self, strategy: str, limit: int | None, *, known: bool) -> list[int]:

@@ -30,8 +30,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Only votes, under this rule."""
     has_verifier: bool = False
     """Whether samples can be judged."""
-    reliability: Reliability = Reliability()
-    """Of the verifier."""
+    reliability: Reliability | None = Reliability()
+    """Of the verifier; None = unknown."""
     logprobs: int = 0
     """Per token."""
     exact_seed: bool = False

@@ -10,7 +10,15 @@ import msgspec
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import Message, Reliability
 
-__all__ = ["Answer", "Fallible", "Judgement", "Task", "Verifier", "VerifierCallable"]
+__all__ = [
+    "Answer",
+    "Fallible",
+    "Judgement",
+    "Readied",
+    "Task",
+    "Verifier",
+    "VerifierCallable",
+]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +83,22 @@ class Fallible(Protocol):
     """Optional ability of a verifier: to say how far it can be trusted. One that does not counts as exact."""
 
     @property
-    def reliability(self) -> Reliability: ...
+    def reliability(self) -> Reliability | None:
+        """None = unknown; nothing is predicted of what it picks then, and nothing learned from it."""
+        ...
+
+
+@runtime_checkable
+class Readied(Protocol):
+    """Optional ability of a verifier: to find out before a sample is drawn whether it can judge at all."""
+
+    async def ready(self) -> None:
+        """Make ready what judging needs.
+
+        Raises:
+            VerifierError: It cannot judge here.
+        """
+        ...
 
 
 VerifierCallable = Callable[[str, str], float | bool | Awaitable[float | bool]]

@@ -1,4 +1,4 @@
-"""The parent's side of math-verify: a child process that may hang or die without taking anything along.
+"""math-verify in a process that may hang or die without taking anything along.
 
 math-verify must not run here: its time limit works only in a main thread, and an expression from a
 model can keep sympy busy for ever or fill the memory.
@@ -6,20 +6,11 @@ model can keep sympy busy for ever or fill the memory.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
-import os
-import subprocess
 import sys
-import threading
-import weakref
 from collections.abc import Sequence
 
-import anyio.to_thread
-import msgspec
-
-from tt_compute.errors import VerifierError
+from tt_compute.verify.killable import KillableProcess
 
 __all__ = ["MathProcess"]
 
@@ -27,29 +18,8 @@ _MEND = 'pip install --upgrade "tt-compute[math]"'
 _DEFAULT_COMMAND = (sys.executable, "-P", "-m", "tt_compute.verify.math_worker")
 
 
-class _Reply(msgspec.Struct):
-    ready: bool = False
-    value: bool | None = None
-    error: str | None = None
-
-
-class _Question:
-    """One request, and whether its asker has gone."""
-
-    def __init__(self, expressions: tuple[str, ...]) -> None:
-        self.expressions = expressions
-        self.abandoned = False
-
-    def __str__(self) -> str:
-        return " and ".join(repr(expression[:80]) for expression in self.expressions)
-
-
-class MathProcess:
-    """math-verify in a child process: started at the first question, reused, restarted when it is lost.
-
-    Safe to share between tasks, threads and event loops; one question at a time. It ends with ``close``,
-    with this object, or with the interpreter, whichever comes first. After a ``fork`` the child process
-    starts its own.
+class MathProcess(KillableProcess):
+    """math-verify in a child process; see ``KillableProcess``.
 
     Args:
         timeout_s: Most seconds one question may take before the process is killed.
@@ -66,24 +36,15 @@ class MathProcess:
         command: Sequence[str] | None = None,
         installed: bool | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
-        self._start_timeout_s = start_timeout_s
-        self._command = tuple(command or _DEFAULT_COMMAND)
+        super().__init__(
+            "math-verify",
+            command or _DEFAULT_COMMAND,
+            timeout_s=timeout_s,
+            start_timeout_s=start_timeout_s,
+            mend=_MEND,
+        )
         found = importlib.util.find_spec("math_verify") is not None
         self.installed = found if installed is None else installed
-        self._lock = threading.Lock()
-        """Held during a question."""
-        self._turn = threading.Lock()
-        """Held for a moment, to know or change which question the child works on."""
-        self._asked: _Question | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._owner = os.getpid()
-        self._end: weakref.finalize[..., MathProcess] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Of the child process; None while there is none."""
-        return None if self._child is None else self._child.pid
 
     async def parses(self, expression: str) -> bool:
         """Whether math-verify can read the LaTeX expression.
@@ -91,7 +52,7 @@ class MathProcess:
         Raises:
             VerifierError: The process hung, died or failed on it.
         """
-        return await self._ask(expression)
+        return await self._about(expression)
 
     async def equal(self, first: str, second: str) -> bool:
         """Whether two LaTeX expressions are mathematically equal; an unreadable one equals nothing.
@@ -99,155 +60,8 @@ class MathProcess:
         Raises:
             VerifierError: The process hung, died or failed on them.
         """
-        return await self._ask(first, second)
+        return await self._about(first, second)
 
-    def close(self) -> None:
-        """End the child process; may be called twice, and a later question starts a new one."""
-        self._forget_after_fork()
-        self._kill_for(self._asked)
-        with self._lock:
-            self._stop()
-
-    async def _ask(self, *expressions: str) -> bool:
-        question = _Question(expressions)
-        try:
-            return await anyio.to_thread.run_sync(
-                self._ask_blocking, question, abandon_on_cancel=True
-            )
-        except anyio.get_cancelled_exc_class():
-            question.abandoned = True
-            # The thread left behind would wait out the time limit; without the child it ends at once.
-            self._kill_for(question)
-            raise
-
-    def _kill_for(self, question: _Question | None) -> None:
-        """Kill the child if it works on ``question``, and on no other one."""
-        with self._turn:
-            if question is not None and self._asked is question and self._child is not None:
-                self._child.kill()
-
-    def _ask_blocking(self, question: _Question) -> bool:
-        self._forget_after_fork()
-        with self._lock:
-            if question.abandoned:
-                raise VerifierError("the question to math-verify was abandoned")
-            with self._turn:
-                self._asked = question
-            try:
-                reply = self._exchange(self._running(), self._line(question), self._timeout_s)
-            except VerifierError:
-                self._stop()
-                raise
-            finally:
-                with self._turn:
-                    self._asked = None
-        if reply.value is None:
-            raise VerifierError(f"math-verify failed on {question}: {reply.error}")
-        return reply.value
-
-    def _line(self, question: _Question) -> bytes:
-        # The child's own alarm comes second; it matters when this process is gone.
-        request = {"expressions": question.expressions, "timeout_s": self._timeout_s + 1}
-        return json.dumps(request).encode() + b"\n"
-
-    def _forget_after_fork(self) -> None:
-        if self._owner != os.getpid():
-            # The fork copied the locks as they were, perhaps held by a thread that it did not copy.
-            self._lock, self._turn = threading.Lock(), threading.Lock()
-            self._asked = None
-            self._stop()
-            self._owner = os.getpid()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is not None and self._child.poll() is None:
-            return self._child
-        self._stop()
-        child = _start(self._command)
-        self._child = child
-        self._end = weakref.finalize(self, _end, child, self._owner)
-        try:
-            ready = self._exchange(child, b"", self._start_timeout_s).ready
-        except VerifierError as error:
-            raise VerifierError(
-                f"math-verify did not start: {error.message}", hint=_MEND
-            ) from error
-        if not ready:
-            raise VerifierError("math-verify did not start: it did not say that it is ready")
-        return child
-
-    def _exchange(self, child: subprocess.Popen[bytes], line: bytes, timeout_s: float) -> _Reply:
-        """Send a line (none when empty) and read one; a child that is too slow is killed.
-
-        Raises:
-            VerifierError: It was too slow, died or wrote something else.
-        """
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(timeout_s, give_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = _talk(child, line)
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise VerifierError(f"math-verify took longer than {timeout_s:g} s and was stopped")
-        try:
-            return msgspec.json.decode(answer, type=_Reply)
-        except msgspec.DecodeError as error:
-            raise VerifierError(
-                "the math-verify process died or wrote something unreadable"
-            ) from error
-
-    def _stop(self) -> None:
-        if self._end is not None:
-            self._end()
-        self._child = self._end = None
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # A session of its own keeps Ctrl-C at the terminal from killing it in the middle of an orderly end.
-    # It gets this process's import path, and of the environment nothing that could hold a secret.
-    kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "LANG")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    try:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise VerifierError(f"the math-verify process did not start: {error}") from error
-
-
-def _talk(child: subprocess.Popen[bytes], line: bytes) -> bytes:
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        if line:
-            child.stdin.write(line)
-            child.stdin.flush()
-        return child.stdout.readline()
-    except OSError:
-        return b""
-
-
-def _end(child: subprocess.Popen[bytes], owner: int) -> None:
-    """End ``child`` and its pipes; in a fork of its owner only the inherited pipes."""
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    if os.getpid() == owner:
-        child.kill()
-        child.wait()
-    else:
-        child.returncode = 0  # not ours to wait for; keeps Popen from warning about it
+    async def _about(self, *expressions: str) -> bool:
+        about = " and ".join(repr(expression[:80]) for expression in expressions)
+        return await self.ask({"expressions": expressions}, about)

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import math
 import numbers
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,13 @@ from tt_compute.types import Message, Reliability
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Answer, Fallible, Judgement, Verifier, VerifierCallable
 
-__all__ = ["CallableVerifier", "ExactVerifier", "get_verifier", "reliability_of"]
-
-_REFERENCE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
-_SYNTAX = "use exact=ANSWER, or module:function for a function (prompt, text) -> score"
+__all__ = [
+    "CallableVerifier",
+    "ExactVerifier",
+    "as_verifier",
+    "load_callable",
+    "reliability_of",
+]
 
 
 class ExactVerifier:
@@ -32,10 +34,10 @@ class ExactVerifier:
         InvalidRequestError: ``gold`` cannot be read as an answer of this kind of task.
     """
 
-    name = "exact"
     accepts_at = 1.0
 
-    def __init__(self, task: AnswerTask, gold: str) -> None:
+    def __init__(self, task: AnswerTask, gold: str, name: str = "exact") -> None:
+        self.name = name
         answer = task.read(gold)
         if answer is None:
             raise InvalidRequestError(
@@ -114,46 +116,27 @@ class CallableVerifier:
         return score
 
 
-def reliability_of(judge: object) -> Reliability:
-    """How far a verifier can be trusted; one that does not say counts as exact."""
+def reliability_of(judge: object) -> Reliability | None:
+    """How far a verifier can be trusted; one that does not say counts as exact. None = it does not know."""
     return judge.reliability if isinstance(judge, Fallible) else Reliability()
 
 
-def get_verifier(
-    spec: str | Verifier | VerifierCallable, task: AnswerTask, gold: str | None = None
-) -> Verifier:
-    """The verifier that ``spec`` names or is.
-
-    Args:
-        spec: ``exact=ANSWER``; ``exact`` with ``gold``; ``module:function``, imported with the current
-            directory on the import path; a callable; or a verifier, which is returned as it is.
-        task: The kind of task whose answers are judged.
-        gold: The right answer for ``exact``.
-
-    Raises:
-        UnknownNameError: Nothing answers to the name.
-        InvalidRequestError: The gold answer is missing or cannot be read.
-        VerifierError: The user's module raised when it was imported.
-    """
-    if not isinstance(spec, str):
-        return spec if _is_verifier(spec) else CallableVerifier(cast("VerifierCallable", spec))
-    name, given, value = spec.partition("=")
-    if name == "exact":
-        answer = value if given else gold
-        if answer is None:
-            raise InvalidRequestError("the verifier 'exact' needs the right answer", hint=_SYNTAX)
-        return ExactVerifier(task, answer)
-    reference = _REFERENCE.fullmatch(spec)
-    if reference is None:
-        raise UnknownNameError(f"there is no verifier {spec!r}", hint=_SYNTAX)
-    return CallableVerifier(_load(reference["module"], reference["name"]), spec)
+def as_verifier(given: Verifier | VerifierCallable) -> Verifier:
+    """A verifier as it is, a callable as ``CallableVerifier``."""
+    return given if _is_verifier(given) else CallableVerifier(cast("VerifierCallable", given))
 
 
 def _is_verifier(spec: Verifier | VerifierCallable) -> TypeGuard[Verifier]:
     return all(hasattr(spec, name) for name in ("name", "accepts_at", "judge"))
 
 
-def _load(module_name: str, name: str) -> VerifierCallable:
+def load_callable(module_name: str, name: str) -> VerifierCallable:
+    """A function of the user's, with the current directory on the import path.
+
+    Raises:
+        UnknownNameError: There is none.
+        VerifierError: The module raised when it was imported.
+    """
     found: Any
     directory = str(Path.cwd())
     if directory not in sys.path:
