@@ -14,9 +14,10 @@ __all__ = ["DispatchSettings"]
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests reach services that fail, limit and bill."""
 
-    max_wait_s: float = 60.0
+    max_wait_s: float = 65.0
     """Longest wait for a rate limit, a place or a service's Retry-After; what would take longer fails at once, or
-    goes to another deployment."""
+    goes to another deployment. A little over a minute: what a minute's allowance holds back comes free again
+    after up to 1/64 more than that."""
     hedge_share: float = 0.0
     """Share of the attempts that may be sent twice: a second deployment is asked when the first is slower with its
     first token than 95 % of its latest ones. 0 = never."""

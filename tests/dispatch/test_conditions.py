@@ -76,7 +76,7 @@ def test_a_deployment_that_nobody_used_is_in_nobodys_way() -> None:
     assert dispatcher.conditions(spec_with()) == Conditions(
         wait_s=0.0,
         allowances=(),
-        patience_s=60.0,
+        patience_s=DispatchSettings().max_wait_s,
         live_rows=0,
         queued_rows=0,
         load_s=30.0,
