@@ -26,6 +26,7 @@ from tt_compute.results import Result
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
+from tt_compute.stopping import is_score_rule
 from tt_compute.strategies import get_strategy
 from tt_compute.strategies.base import Outcome
 from tt_compute.strategies.collecting import finished
@@ -280,14 +281,18 @@ def _strategy(options: SolveOptions) -> str | None:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
     strategy, stop = options.get("strategy"), options.get("stop")
-    if stop is not None and strategy not in (None, "majority"):
+    scored = stop is not None and is_score_rule(stop)
+    if stop is not None and strategy not in (None, "best_of_n" if scored else "majority"):
+        about, wanted = (
+            ("is about scored samples", "best_of_n") if scored else ("ends a vote", "majority")
+        )
         raise InvalidRequestError(
-            f"the stop rule {stop!r} ends a vote, and the strategy {strategy!r} holds none",
-            hint="leave `stop` out, or use the strategy 'majority'",
+            f"the stop rule {stop!r} {about}, and the strategy {strategy!r} holds none",
+            hint=f"leave `stop` out, or use the strategy {wanted!r}",
         )
     if options.get("verifier") is None:
         return strategy
-    if stop is not None or strategy in ("single", "majority"):
+    if (stop is not None and not scored) or strategy in ("single", "majority"):
         voting = f"the stop rule {stop!r}" if strategy is None else f"the strategy {strategy!r}"
         raise InvalidRequestError(
             f"a verifier was given, and {voting} asks none",

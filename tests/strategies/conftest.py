@@ -245,7 +245,8 @@ def _stage(
         task=task,
         max_samples=budget,
         wave=wave or budget,
-        stop_rule=stop_rule,
+        # A verifier's own word ends a contest, unless the test says otherwise.
+        stop_rule=None if strategy == "best_of_n" and stop_rule == "beta" else stop_rule,
         verifier=verifier,
         rng=random.Random(seed),
         observer=notes,

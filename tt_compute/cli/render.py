@@ -10,7 +10,7 @@ from tt_compute.cli.shared import counted, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
-from tt_compute.stopping import BetaRule, parse_stop_rule
+from tt_compute.stopping import Thresholded, is_score_rule, parse_stop_rule
 
 __all__ = ["plan_lines", "plan_view", "progress_view", "result_view"]
 
@@ -185,10 +185,11 @@ def _reason(result: Result) -> str:
         return _REASONS[receipt.stop_reason]
     if receipt.stop_reason == "budget" and chosen.max_samples == 1:
         return "as planned"
-    rule = None if chosen.stop_rule is None else parse_stop_rule(chosen.stop_rule)
-    if receipt.stop_reason == "settled" and isinstance(rule, BetaRule):
-        posterior = receipt.stop_posterior
-        if posterior is not None and posterior < rule.threshold:
+    if receipt.stop_reason == "settled" and chosen.stop_rule is not None:
+        if is_score_rule(chosen.stop_rule):
+            return "a sample's score was good enough"
+        rule, posterior = parse_stop_rule(chosen.stop_rule), receipt.stop_posterior
+        if posterior is not None and isinstance(rule, Thresholded) and posterior < rule.threshold:
             return "the leader could no longer be caught"
     return _REASONS[receipt.stop_reason]
 

@@ -26,7 +26,7 @@ from tt_compute.replay.plot import plot_sweep
 from tt_compute.replay.recording import Recording, load_recordings
 from tt_compute.replay.sweep import budgets, rules, sweep
 from tt_compute.setup import Setup
-from tt_compute.stopping import parse_stop_rule
+from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.strategies import get_strategy
 from tt_compute.verify.math_process import MathProcess
 
@@ -138,14 +138,9 @@ def _check(asked: _Asked) -> None:
     """Refuse what does not go together, before anything is read."""
     get_strategy(asked.strategy)
     for rule in asked.stop:
-        parse_stop_rule(rule)
+        _check_rule(rule, asked.strategy)
     if len(asked.stop) > 1 and not asked.sweeping:
         raise InvalidRequestError("several stop rules need --sweep", hint="give one, or --sweep")
-    if asked.stop and asked.strategy in (_ONE_SAMPLE, _VERIFIED):
-        raise InvalidRequestError(
-            f"the stop rule {asked.stop[0]!r} ends a vote, and the strategy {asked.strategy!r} holds none",
-            hint="leave --stop out, or use the strategy 'majority'",
-        )
     if asked.verifier is not None and asked.strategy != _VERIFIED:
         raise InvalidRequestError(
             f"a verifier was given, and the strategy {asked.strategy!r} asks none",
@@ -160,6 +155,21 @@ def _check(asked: _Asked) -> None:
         _check_folder(asked.profile)
 
 
+def _check_rule(rule: str, strategy: str) -> None:
+    scored = is_score_rule(rule)
+    if scored and strategy != _VERIFIED:
+        raise InvalidRequestError(
+            f"the stop rule {rule!r} is about scores, and the strategy {strategy!r} has none",
+            hint=f"leave --stop out, or use --strategy {_VERIFIED}",
+        )
+    (parse_score_rule if scored else parse_stop_rule)(rule)
+    if not scored and strategy in (_ONE_SAMPLE, _VERIFIED):
+        raise InvalidRequestError(
+            f"the stop rule {rule!r} ends a vote, and the strategy {strategy!r} holds none",
+            hint="leave --stop out, or use the strategy 'majority'",
+        )
+
+
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
@@ -167,10 +177,10 @@ def _check_folder(path: Path) -> None:
 
 def _policies(asked: _Asked, budget: int) -> list[Policy]:
     """One, or those of a sweep."""
-    if asked.strategy in (_ONE_SAMPLE, _VERIFIED):
-        stops: list[str | None] = [None]
-    elif asked.stop:
-        stops = [*asked.stop]
+    if asked.stop:
+        stops: list[str | None] = [*asked.stop]
+    elif asked.strategy in (_ONE_SAMPLE, _VERIFIED):
+        stops = [None]
     else:
         stops = [*rules()] if asked.sweeping else [_DEFAULT_RULE]
     sizes = budgets(budget) if asked.sweeping else [budget]
@@ -183,7 +193,7 @@ def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
     verifier = parse_verifier(asked.verifier or "exact") if asked.strategy == _VERIFIED else None
     budget = 1 if asked.strategy == _ONE_SAMPLE else budget
     # Where any one sample may be accepted, one is what could end the run.
-    alone = verifier is not None and math.isfinite(verifier.accepts_at)
+    alone = verifier is not None and (stop is not None or math.isfinite(verifier.accepts_at))
     wave = asked.wave or (1 if alone else budget)
     return Policy(
         strategy=asked.strategy,

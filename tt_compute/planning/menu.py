@@ -28,6 +28,7 @@ from tt_compute.planning.performance import Prefill
 from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
+from tt_compute.stopping import is_score_rule
 from tt_compute.types import Capabilities, Reliability, SamplingParams
 
 __all__ = [
@@ -63,7 +64,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     max_samples: int
     strategies: tuple[str, ...]
     stop_rules: tuple[str, ...]
-    """Of votes; those that a plan may choose from."""
+    """Those that a plan may choose from: of votes, or one of scores."""
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
@@ -72,6 +73,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """About how long the prompt is; None = of any length."""
     reliability: Reliability | None = Reliability()
     """Of the verifier, if there is one; None = unknown."""
+
+    @property
+    def score_rule(self) -> str | None:
+        """The stop rule of scores that is pinned."""
+        return next(filter(is_score_rule, self.stop_rules), None)
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +162,11 @@ def make_offer(
     ability = _cut_short(ability, max_tokens)
     if wanted.reliability is None:
         ability = _without_quality(ability, "how often the verifier errs is unknown")
+    if wanted.score_rule is not None:
+        reason = (
+            f"what {wanted.score_rule} ends depends on the verifier's scores, which are unknown"
+        )
+        ability = _without_quality(ability, reason)
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
     lengths = _lengths(ability, max_tokens)
     options = tuple(_Options(spec, meter, ability, lengths, wanted, widest=widest))
@@ -274,8 +285,9 @@ class _Options:
         known = self._ability.questions is not None
         for budget in self._budgets("best_of_n", None, known=known):
             cap = min(budget, self._cap)
+            rule = self._wanted.score_rule
             options = [
-                self._option("best_of_n", budget, wave, self._contest(budget, wave))
+                self._option("best_of_n", budget, wave, self._contest(budget, wave), rule)
                 for wave in (_ladder(1, cap) if known else [self._best_width(cap)])
             ]
             yield from _undominated(options)

@@ -11,7 +11,7 @@ from tt_compute.errors import UsageError
 from tt_compute.planning.menu import STRATEGIES
 from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan
 from tt_compute.sampling import check_sampling
-from tt_compute.stopping import parse_stop_rule
+from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 
 __all__ = ["faults"]
 
@@ -70,11 +70,14 @@ def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
         yield "max_samples", f"the strategy 'single' draws 1 sample, not {candidate.max_samples}"
     elif strategy == "majority" and rule is None:
         yield "stop_rule", "a vote needs one"
-    elif strategy != "majority" and rule is not None:
+    elif strategy == "single" and rule is not None:
+        yield "stop_rule", f"the strategy 'single' draws nothing that {rule!r} could end"
+    elif rule is not None and is_score_rule(rule) != (strategy == "best_of_n"):
         yield "stop_rule", f"the strategy {strategy!r} holds no vote that {rule!r} could end"
     if rule is not None:
+        parse = parse_score_rule if is_score_rule(rule) else parse_stop_rule
         try:
-            parse_stop_rule(rule)
+            parse(rule)
         except UsageError as error:
             yield "stop_rule", error.message
 

@@ -29,7 +29,7 @@ from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection
 from tt_compute.profiles.schema import DeploymentSpec
-from tt_compute.stopping import parse_stop_rule
+from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.types import Capabilities, Clock, SamplingParams
 
 __all__ = ["PlanRequest", "Planner"]
@@ -191,9 +191,7 @@ class Planner:
             task=request.task,
             max_samples=objective.max_samples,
             strategies=_strategies(request),
-            stop_rules=_STOP_RULES
-            if request.stop_rule is None
-            else (parse_stop_rule(request.stop_rule).name,),
+            stop_rules=_stop_rules(request),
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
@@ -362,23 +360,37 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
     greedy = request.sampling.temperature == 0
     if request.strategy is not None:
         _check_name("strategy", request.strategy, STRATEGIES)
-    if greedy and (request.strategy == "majority" or request.stop_rule is not None):
+    if greedy and _strategy(request) == "majority":
         raise InvalidRequestError(
             "at temperature 0 all samples are the same, and there is nothing to vote on",
             hint="leave the temperature to the plan, or use the strategy 'single'",
         )
-    if request.strategy is not None:
-        if request.strategy == "best_of_n" and not request.has_verifier:
+    wanted = _strategy(request)
+    if wanted is not None:
+        if wanted == "best_of_n" and not request.has_verifier:
             raise InvalidRequestError(
                 "the strategy 'best_of_n' needs a verifier",
                 hint="pass verifier=, or use the strategy 'majority'",
             )
-        return (request.strategy,)
-    if request.stop_rule is not None:
-        return ("majority",)
+        return (wanted,)
     if greedy:
         return ("single",)
     return STRATEGIES if request.has_verifier else ("single", "majority")
+
+
+def _strategy(request: PlanRequest) -> str | None:
+    """The one that is pinned, or that a pinned stop rule is of."""
+    if request.strategy is not None or request.stop_rule is None:
+        return request.strategy
+    return "best_of_n" if is_score_rule(request.stop_rule) else "majority"
+
+
+def _stop_rules(request: PlanRequest) -> tuple[str, ...]:
+    if request.stop_rule is None:
+        return _STOP_RULES
+    scored = _strategy(request) == "best_of_n"
+    parse = parse_score_rule if scored else parse_stop_rule
+    return (parse(request.stop_rule).name,)
 
 
 def _check_name(what: str, name: str, known: Sequence[str]) -> None:

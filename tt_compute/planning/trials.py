@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
-from tt_compute.stopping import NO_VOTE, StopRule, decided, fewest_more, parse_stop_rule
+from tt_compute.stopping import NO_VOTE, StopRule, Votes, decided, fewest_more, parse_stop_rule
 
 __all__ = ["Drawn", "Trial", "contest_trials", "vote_trials"]
 
@@ -145,9 +145,20 @@ class _Ballot(NamedTuple):
 def _fewest_more(
     rule: str | None, votes: tuple[int, ...], remaining: int, coming: tuple[int | None, ...]
 ) -> int:
-    """``fewest_more``, kept: trials of all models meet the same states."""
+    """``fewest_more``, kept: trials of all models meet the same states.
+
+    Args:
+        rule: Its name.
+        votes: Their order for a rule that sees it, else the counts.
+        remaining: As of ``fewest_more``.
+        coming: As of ``fewest_more``.
+    """
     stop = None if rule is None else parse_stop_rule(rule)
-    return fewest_more(stop, votes, remaining, coming)
+    return fewest_more(stop, Votes(votes) if _ordered(stop) else votes, remaining, coming)
+
+
+def _ordered(rule: StopRule | None) -> bool:
+    return rule is not None and rule.sees == "order"
 
 
 class _Vote:
@@ -161,6 +172,8 @@ class _Vote:
         self._answers: list[int] = []
         self._depths: list[int] = []
         self._votes: list[int] = []
+        self._order: list[int] = []
+        self._ordered = _ordered(ballot.rule)
         self._places: dict[int, int] = {}
         self._counted = 0
 
@@ -195,25 +208,30 @@ class _Vote:
                 return False
             answer = self._answers[self._counted]
             self._counted += 1
-            if answer != NO_VOTE:
-                self._vote(answer)
+            self._vote(answer)
         return True
 
     def _vote(self, answer: int) -> None:
+        if answer == NO_VOTE:
+            self._order.append(NO_VOTE)
+            return
         place = self._places.setdefault(answer, len(self._votes))
         if place == len(self._votes):
             self._votes.append(0)
         self._votes[place] += 1
+        self._order.append(place)
 
     def _over(self) -> bool:
         left = self._ballot.budget - self._counted
-        return left == 0 or decided(self._ballot.rule, self._votes, left)
+        votes = Votes(self._order) if self._ordered else self._votes
+        return left == 0 or decided(self._ballot.rule, votes, left)
 
     def _draw(self, now: float, last: int) -> None:
         ballot, coming = self._ballot, tuple(self._coming(now))
         left = ballot.budget - self._counted
         rule = None if ballot.rule is None else ballot.rule.name
-        needed = _fewest_more(rule, tuple(self._votes), left, coming)
+        votes = tuple(self._order if self._ordered else self._votes)
+        needed = _fewest_more(rule, votes, left, coming)
         live = sum(end > now for end in self._ends)
         for _ in range(min(needed - len(coming), ballot.wave - live)):
             tokens = ballot.length()

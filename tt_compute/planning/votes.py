@@ -9,6 +9,10 @@ Model of one question: a sample is right with probability p; the rest, 1 - p, is
 The last point is what makes an exact count possible, and it is kind to the vote: where the rest of the
 wrong answers agree too (few choices), the real accuracy is lower.
 
+What a stop rule sees of the votes tells which states there are. For rules of the top two, how many answers
+stand alone matters only while nothing has two votes; for rules of all counts they are counted on; for ``esc``,
+whose windows depend on the order, a state also holds what the window agrees on so far.
+
 How a vote goes depends on p only through p^right x (1 - p)^rest: a walk over the states of the vote, made
 once per (rule, budget, split), collects the coefficients of these products, and a distribution of
 questions then needs nothing but the moments E[p^right (1 - p)^rest] at each agreement. So the results are
@@ -28,7 +32,7 @@ from typing import NamedTuple
 import msgspec
 
 from tt_compute.planning.questions import Moments, Questions
-from tt_compute.stopping import decided, parse_stop_rule
+from tt_compute.stopping import EscRule, StopRule, certain, decided, parse_stop_rule
 
 __all__ = ["MAX_VOTE_BUDGET", "Vote", "VoteTable", "hold_vote", "vote_table"]
 
@@ -90,11 +94,14 @@ def vote_table(rule: str | None, budget: int, agreement: float, abstain: float) 
     return _Walk(rule, budget).go(agreement, abstain)
 
 
-_State = tuple[int, int, int]
-"""(right, popular, single): votes for the right and for the popular wrong answer; wrong answers given once,
-counted only as 0 or 1 once another answer has two votes."""
+_State = tuple[int, int, int, int]
+"""(right, popular, single, window): votes for the right and for the popular wrong answer; wrong answers given
+once, for rules of the top two counted only as 0 or 1 once another answer has two votes; what the samples of the
+present window of ``esc`` have in common."""
 _Cells = dict[tuple[int, int], float]
 """(right, rest) -> weight."""
+_NOTHING_YET, _RIGHT, _POPULAR, _MIXED = range(4)
+"""What samples of a window have in common; wrong answers of their own never agree."""
 
 
 class _Walk:
@@ -103,57 +110,89 @@ class _Walk:
     def __init__(self, rule: str | None, budget: int) -> None:
         self._rule = None if rule is None else parse_stop_rule(rule)
         self._budget = budget
-        self._decided: dict[tuple[int, int, int], bool] = {}
+        self._window = _window(self._rule)
+        self._all_counts = self._rule is not None and self._rule.sees == "counts"
+        self._decided: dict[tuple[int, int, int, int], bool] = {}
         self._won: _Cells = defaultdict(float)
         self._ends: _Cells = defaultdict(float)
 
     def go(self, agreement: float, abstain: float) -> VoteTable:
         voting = 1 - abstain
         shares = (voting * agreement, voting * (1 - agreement), abstain)
-        layer: dict[_State, float] = {(0, 0, 0): 1.0}
+        layer: dict[_State, float] = {(0, 0, 0, _NOTHING_YET): 1.0}
         for drawn in range(self._budget + 1):
             following: dict[_State, float] = defaultdict(float)
             for state, weight in layer.items():
                 if self._over(state, self._budget - drawn):
-                    right, popular, single = state
+                    right, popular, single, _ = state
                     cell = (right, drawn - right)
                     self._ends[cell] += weight
                     self._won[cell] += weight * _luck(right, popular, single)
                 else:
-                    _draw(following, state, weight, shares)
+                    self._draw(following, self._begun(state, drawn), weight, shares)
             layer = following
         return VoteTable(won=_terms(self._won), ends=_terms(self._ends))
+
+    def _begun(self, state: _State, drawn: int) -> _State:
+        """The state as the next sample finds it: maybe at the beginning of a window."""
+        if self._window is None or drawn % self._window:
+            return state
+        return (*state[:3], _NOTHING_YET)
 
     def _over(self, state: _State, remaining: int) -> bool:
         if remaining == 0:
             return True
-        right, popular, single = state
-        votes = sorted((right, popular, 1 if single else 0))
-        key = (votes[2], votes[1], remaining)
+        right, popular, single, window = state
+        if self._window is not None:
+            whole = (self._budget - remaining) % self._window == 0
+            agreed = whole and window in (_RIGHT, _POPULAR)
+            return agreed or certain((right, popular, min(single, 1)), remaining)
+        # Of answers given once the top two hold two at most.
+        alone = single if self._all_counts else min(single, 2)
+        key = (max(right, popular), min(right, popular), alone, remaining)
         if key not in self._decided:
-            self._decided[key] = decided(self._rule, key[:2], remaining)
+            counts = (*key[:2], *[1] * alone)
+            self._decided[key] = decided(self._rule, counts, remaining)
         return self._decided[key]
 
+    def _draw(
+        self,
+        following: dict[_State, float],
+        state: _State,
+        weight: float,
+        shares: tuple[float, float, float],
+    ) -> None:
+        right, popular, single, window = state
+        popular_share, single_share, abstain_share = shares
+        counted = self._all_counts
+        # Once an answer has two votes, how many others have one decides nothing for rules of the top two.
+        once = single if counted else min(single, 1)
+        common = self._in_common(window, _RIGHT)
+        following[right + 1, popular, once if right else single, common] += weight
+        if popular_share:
+            kept = once if popular else single
+            common = self._in_common(window, _POPULAR)
+            following[right, popular + 1, kept, common] += weight * popular_share
+        mixed = self._in_common(window, _MIXED)
+        if single_share:
+            more = single + 1 if counted or (right <= 1 and popular <= 1) else 1
+            following[right, popular, more, mixed] += weight * single_share
+        if abstain_share:
+            following[right, popular, single, mixed] += weight * abstain_share
 
-def _draw(
-    following: dict[_State, float],
-    state: _State,
-    weight: float,
-    shares: tuple[float, float, float],
-) -> None:
-    right, popular, single = state
-    popular_share, single_share, abstain_share = shares
-    # Once an answer has two votes, how many others have one decides nothing.
-    once = 1 if single else 0
-    following[right + 1, popular, once if right else single] += weight
-    if popular_share:
-        kept = once if popular else single
-        following[right, popular + 1, kept] += weight * popular_share
-    if single_share:
-        more = single + 1 if right <= 1 and popular <= 1 else 1
-        following[right, popular, more] += weight * single_share
-    if abstain_share:
-        following[right, popular, single] += weight * abstain_share
+    def _in_common(self, window: int, kind: int) -> int:
+        """What the window's samples have in common after one of this kind."""
+        if self._window is None:
+            return _NOTHING_YET
+        return kind if window in (_NOTHING_YET, kind) else _MIXED
+
+
+def _window(rule: StopRule | None) -> int | None:
+    """Samples of a window, for the rule that has some."""
+    if rule is None or rule.sees != "order":
+        return None
+    assert isinstance(rule, EscRule), "no walk holds what this rule sees"
+    return rule.window
 
 
 def _luck(right: int, popular: int, single: int) -> float:

@@ -10,6 +10,7 @@ import msgspec
 
 from tt_compute.errors import TTComputeError, UsageError, VerifierError
 from tt_compute.results import StopReason
+from tt_compute.stopping import parse_score_rule
 from tt_compute.strategies.base import Ended, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.verify.base import Judgement, Verifier
@@ -28,6 +29,8 @@ class BestOfN:
     Any one sample may be accepted, so that only one by one would nothing be wasted: how many are in
     flight or being judged at once is ``Run.wave``, which the plan chose.
 
+    A stop rule of scores takes the place of ``Verifier.accepts_at``; what it ends is ``settled``.
+
     A judgement that fails is a warning, and its sample goes unjudged: it is never a verdict.
     """
 
@@ -37,7 +40,7 @@ class BestOfN:
         """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.
 
         Raises:
-            UsageError: The run has no verifier.
+            UsageError: The run has no verifier, or its stop rule is none of scores.
             VerifierError: Every judgement failed.
             TTComputeError: Every sample failed, or the generation was lost before one was judged.
         """
@@ -53,6 +56,7 @@ class _Contest:
     def __init__(self, run: Run, verifier: Verifier) -> None:
         self._run = run
         self._verifier = verifier
+        self._rule = None if run.stop_rule is None else parse_score_rule(run.stop_rule)
         self._collector = Collector(run)
         self._judging: set[anyio.CancelScope] = set()
         self._judgements: dict[int, Judgement] = {}
@@ -120,8 +124,15 @@ class _Contest:
         scored = msgspec.structs.replace(ended, score=judgement.score)
         self._collector.ended[ended.index] = scored
         self._run.observer.on_ended(scored)
-        if self._reason is None and judgement.score >= self._verifier.accepts_at:
-            self._stop("verifier")
+        if self._reason is None and (reason := self._good_enough(judgement.score)) is not None:
+            self._stop(reason)
+
+    def _good_enough(self, score: float) -> StopReason | None:
+        """Why the run is over now that this score has come, if it is."""
+        if self._rule is None:
+            return "verifier" if score >= self._verifier.accepts_at else None
+        scores = [judgement.score for judgement in self._judgements.values()]
+        return "settled" if self._rule.settled(scores) else None
 
     async def _watch_deadline(self) -> None:
         """Stop judging at the deadline, when no sample is live whose end would tell of it."""

@@ -65,10 +65,10 @@ class _Vote:
 
     @property
     def _posterior(self) -> float | None:
-        return None if self._rule is None else self._rule.posterior(self._ballot.counts)
+        return None if self._rule is None else self._rule.posterior(self._ballot.votes)
 
     def _decided(self) -> bool:
-        return decided(self._rule, self._ballot.counts, self._remaining)
+        return decided(self._rule, self._ballot.votes, self._remaining)
 
     def _over(self) -> StopReason | None:
         if self._decided():
@@ -87,7 +87,7 @@ class _Vote:
             return
         line = self._collector.in_line(self._counted)
         coming = await self._ballot.foresee(line)
-        fewest = fewest_more(self._rule, self._ballot.counts, self._remaining, coming)
+        fewest = fewest_more(self._rule, self._ballot.votes, self._remaining, coming)
         self._collector.draw(fewest - len(line))
 
     async def _count(self) -> None:

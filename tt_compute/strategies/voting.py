@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from tt_compute.stopping import NO_VOTE
+from tt_compute.stopping import NO_VOTE, Votes
 from tt_compute.strategies.base import Ended
 from tt_compute.strategies.collecting import spokesman
 from tt_compute.verify.base import Answer, Task
@@ -24,20 +24,23 @@ class Ballot:
     def __init__(self, task: Task) -> None:
         self._clusters = _Clusters(_Equivalence(task), [], {})
         self._voters: list[list[Ended]] = []
+        self._order: list[int] = []
 
     @property
-    def counts(self) -> list[int]:
-        """Votes of each cluster, in the order in which the clusters came up."""
-        return [len(voters) for voters in self._voters]
+    def votes(self) -> Votes:
+        """Of each cluster, in the order in which the clusters came up; they know their own order too."""
+        return Votes(self._order)
 
     async def add(self, ended: Ended) -> None:
         """Count a sample's vote; one without an answer abstains."""
         if ended.answer is None:
+            self._order.append(NO_VOTE)
             return
         place = await self._clusters.place(ended.answer)
         if place == len(self._voters):
             self._voters.append([])
         self._voters[place].append(ended)
+        self._order.append(place)
 
     async def foresee(self, line: Sequence[Ended | None]) -> list[int | None]:
         """What the samples next in line will vote, as ``stopping.fewest_more`` takes it.
@@ -62,7 +65,7 @@ class Ballot:
 
     def winners(self, rng: random.Random) -> list[Ended]:
         """The voters of the largest cluster; ``rng`` decides between equal ones. Empty without votes."""
-        most = max(self.counts, default=0)
+        most = max(map(len, self._voters), default=0)
         tied = [voters for voters in self._voters if len(voters) == most]
         if len(tied) > 1:
             return rng.choice(tied)
