@@ -136,7 +136,16 @@ def _question(line: Any) -> Recorded:
             answers.append(None)
         else:
             answers.append(names.setdefault(sample, len(names) + 1))
-    return Recorded(answers=tuple(answers))
+    return Recorded(answers=tuple(answers), tokens=_tokens(line))
+
+
+def _tokens(line: Any) -> tuple[float, ...] | None:
+    """Real ones where they were recorded, else by the length of the text."""
+    if isinstance(line.get("tokens"), list):
+        return tuple(map(float, line["tokens"]))
+    if "out_chars" not in line:
+        return None
+    return tuple(max(1.0, chars / _CHARS_PER_TOKEN) for chars in line["out_chars"])
 
 
 def _pattern(scores: Sequence[float], pattern: str) -> tuple[int | None, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tt_compute.stopping import STOP_RULES
+
 Ttc = Callable[..., Any]
 Write = Callable[..., Path]
 
@@ -85,6 +87,21 @@ def test_best_of_n_draws_one_by_one_where_one_can_end_it(
     document = ttc("replay", "samples.jsonl", *arguments).document
     assert document["samples_mean"] == 3
     assert document["waves_mean"] == (waves or 3)
+
+
+def test_a_stop_rule_of_scores_ends_a_contest(ttc: Ttc, home: Path) -> None:
+    """Sample by sample, though the verifier by itself would accept none."""
+    line = {"question_id": "p", "gold": "a", "samples": ["b", "a", "b"], "reward": [0.6, 0.8, 0]}
+    (home / "samples.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    arguments = ("--strategy", "best_of_n", "--verifier", "reward", "--shuffles", "9", "--json")
+    document = ttc("replay", "samples.jsonl", *arguments, "--stop", "threshold:0.5").document
+    assert document["samples_mean"] < 3
+    assert document["waves_mean"] == document["samples_mean"]
+
+
+def test_a_sweep_of_every_rule_holds_every_rule(ttc: Ttc) -> None:
+    document = ttc("replay", "samples.jsonl", "--sweep", "--json").document
+    assert {row["stop_rule"] for row in document["sweep"]} == {None, *STOP_RULES}
 
 
 def test_a_sweep_is_a_table_a_document_and_a_picture(ttc: Ttc, home: Path) -> None:
@@ -174,6 +191,10 @@ RECORD = (
         ((*REPLAY, "--stop", "beta:2"), "between 0.5 and 1"),
         ((*REPLAY, "--stop", "beta", "--stop", "beta:0.9"), "--sweep"),
         ((*REPLAY, "--stop", "beta", "--strategy", "single"), "holds none"),
+        ((*REPLAY, "--stop", "threshold:0.5"), "best_of_n"),
+        ((*REPLAY, "--stop", "lead:2.5"), "whole number"),
+        ((*REPLAY, "--stop", "lead", "--strategy", "best_of_n"), "holds none"),
+        ((*REPLAY, "--stop", "pandora:-1", "--strategy", "best_of_n"), "above 0"),
         ((*REPLAY, "--verifier", "exact"), "best_of_n"),
         ((*REPLAY, "--strategy", "best_of_n", "--verifier", "exakt"), "reward"),
         ((*REPLAY, "--strategy", "best_of_n", "--verifier", "reward:x"), "no reward"),

@@ -73,6 +73,14 @@ def test_what_is_pinned_runs(ttc: Ttc) -> None:
     assert [sample["finish_reason"] for sample in limited["samples"]] == ["length"]
     judged = ttc("solve", *ASK, "--verifier", "exact=42", "--json").document
     assert judged["receipt"]["stop_reason"] == "verifier"
+    scored = ("--verifier", "exact=42", "--stop", "threshold:0.5")
+    document = ttc("solve", *ASK, *scored, "--json").document
+    assert document["plan"]["stop_rule"] == "threshold:0.5"
+    assert document["receipt"]["stop_reason"] == "settled"
+    assert "score was good enough" in ttc("solve", *ASK, *scored).out
+    windows = ttc("solve", *ASK, "--stop", "esc:3", "--json").document
+    assert windows["receipt"]["samples_drawn"] % 3 == 0
+    assert windows["receipt"]["stop_posterior"] is None
     system = ttc("solve", *ASK, "--strategy", "single", "--system", "Be brief.", "--json").document
     assert system["receipt"]["input_tokens"] > 5
     named = ttc("solve", *ASK, "--task", "open", "--json").document

@@ -117,6 +117,8 @@ def test_a_value_out_of_range_is_refused_before_the_plan(
     [
         {"strategy": "single", "stop": "beta"},
         {"strategy": "best_of_n", "stop": "beta"},
+        {"strategy": "majority", "stop": "threshold"},
+        {"stop": "threshold"},
         {"strategy": "single", "verifier": "exact=42"},
         {"strategy": "majority", "verifier": "exact=42"},
         {"stop": "beta", "verifier": "exact=42"},

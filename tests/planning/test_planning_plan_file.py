@@ -51,6 +51,13 @@ PREDICTIONS = st.builds(
 )
 
 
+_RULES = {
+    "single": [None],
+    "majority": ["beta", "beta:0.99", "esc:4", "ppr:0.05,5"],
+    "best_of_n": [None, "threshold:0.85", "pandora"],
+}
+
+
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
     strategy = draw(st.sampled_from(["single", "majority", "best_of_n"]))
@@ -61,7 +68,7 @@ def candidates(draw: st.DrawFn) -> Candidate:
         backend=draw(TEXTS),
         model=draw(TEXTS),
         strategy=strategy,
-        stop_rule=draw(st.sampled_from(["beta", "beta:0.99"])) if strategy == "majority" else None,
+        stop_rule=draw(st.sampled_from(_RULES[strategy])),
         max_samples=budget,
         wave=draw(st.integers(1, budget)),
         feasible=not violates,
@@ -344,6 +351,8 @@ def test_a_wrong_key_or_value_is_refused_with_its_place(
         (with_candidate(max_samples=17), "17 is more than the objective's 16"),
         (with_candidate(strategy="majorty"), "chosen.strategy: expected one of"),
         (with_candidate(strategy="best_of_n"), "holds no vote that 'beta' could end"),
+        (with_candidate(stop_rule="threshold"), "holds no vote that 'threshold' could end"),
+        (with_candidate(strategy="best_of_n", stop_rule="pandora:0"), "a price above 0"),
         (with_candidate(strategy="single", stop_rule=None), "draws 1 sample, not 8"),
         (with_candidate(stop_rule=None), "chosen.stop_rule: a vote needs one"),
         (with_candidate(stop_rule="betta"), "chosen.stop_rule: there is no stop rule 'betta'"),

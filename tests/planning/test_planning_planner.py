@@ -22,6 +22,7 @@ from tt_compute.planning.observations import Observation
 from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
 from tt_compute.profiles.schema import DeploymentSpec, Limits
+from tt_compute.stopping import STOP_RULES
 from tt_compute.types import Capabilities, Clock, SamplingParams
 
 Make = Callable[..., DeploymentSpec]
@@ -147,6 +148,40 @@ def test_a_stop_rule_asks_for_a_vote(local: DeploymentSpec, clock: Clock) -> Non
     request = msgspec.structs.replace(REQUEST, stop_rule="beta:0.99")
     plan = planner_of([local], clock).plan(request, Objective())
     assert {(one.strategy, one.stop_rule) for one in plan.candidates} == {("majority", "beta:0.99")}
+
+
+def test_a_stop_rule_of_scores_asks_for_a_verifier(local: DeploymentSpec, clock: Clock) -> None:
+    """Its quality is unknown: it depends on scores that no profile states."""
+    planner = planner_of([local], clock)
+    request = msgspec.structs.replace(REQUEST, stop_rule="threshold:0.50")
+    with pytest.raises(InvalidRequestError, match="needs a verifier"):
+        planner.plan(request, Objective())
+    plan = planner.plan(msgspec.structs.replace(request, has_verifier=True), Objective(quality=0.5))
+    assert {(one.strategy, one.stop_rule) for one in plan.candidates} == {
+        ("best_of_n", "threshold:0.5")
+    }
+    assert chosen(plan).predicted.quality is None
+    assert "threshold:0.5" in plan.advice
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rule"), [("majority", "pandora"), ("best_of_n", "lead"), ("single", "threshold")]
+)
+def test_a_stop_rule_of_another_strategy_is_refused(
+    local: DeploymentSpec, clock: Clock, strategy: str, rule: str
+) -> None:
+    request = msgspec.structs.replace(REQUEST, strategy=strategy, stop_rule=rule, has_verifier=True)
+    with pytest.raises(InvalidRequestError, match=rule):
+        planner_of([local], clock).plan(request, Objective())
+
+
+@pytest.mark.parametrize("rule", STOP_RULES)
+def test_votes_under_every_rule_are_predicted(
+    local: DeploymentSpec, clock: Clock, rule: str
+) -> None:
+    request = msgspec.structs.replace(REQUEST, stop_rule=rule)
+    predicted = chosen(planner_of([local], clock).plan(request, Objective())).predicted
+    assert None not in (predicted.quality, predicted.samples_mean, predicted.latency_p95_s)
 
 
 def test_a_stricter_rule_draws_more(local: DeploymentSpec, clock: Clock) -> None:

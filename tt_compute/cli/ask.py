@@ -63,7 +63,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="What decides among plans that meet every constraint.",
     ),
     click.option("--strategy", help="single, majority or best_of_n; default: the plan's choice."),
-    click.option("--stop", help="Stop rule of a vote, such as beta or beta:0.99."),
+    click.option(
+        "--stop",
+        help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",
+    ),
     click.option(
         "--verifier",
         help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "

@@ -71,7 +71,9 @@ def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int |
 @click.argument("file", type=_FILE)
 @click.option("--strategy", default="majority", show_default=True, help="What draws the samples.")
 @click.option(
-    "--stop", multiple=True, help="Stop rule of a vote; default: beta. With --sweep several times."
+    "--stop",
+    multiple=True,
+    help="Stop rule; default: beta for a vote, the verifier's word for best_of_n. With --sweep several times.",
 )
 @click.option(
     "--verifier", help="Of best_of_n: exact (the recorded verdicts), reward, or reward:SCORE."

@@ -81,7 +81,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="What decides among plans that meet every constraint.",
     ),
     click.option("--strategy", help="single, majority or best_of_n; default: the plan's choice."),
-    click.option("--stop", "stop_rule", help="Stop rule of a vote, such as beta or beta:0.99."),
+    click.option(
+        "--stop",
+        "stop_rule",
+        help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",
+    ),
     click.option(
         "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all draws (default 0)."
     ),

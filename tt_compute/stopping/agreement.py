@@ -59,7 +59,7 @@ class AgreementRule(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> AgreementRule:
         given = Parameters("agreement", text, 2, _EXAMPLE)
-        return cls(given.number(0, _SHARE), given.whole(1, _LEAST))
+        return cls(given.number(0, "share", _SHARE), given.whole(1, "number of votes", _LEAST))
 
     @property
     def name(self) -> str:

@@ -44,7 +44,7 @@ class BetaRule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> BetaRule:
-        return cls(Parameters("beta", text, 1, _EXAMPLE).number(0, BETA_THRESHOLD))
+        return cls(Parameters("beta", text, 1, _EXAMPLE).number(0, "threshold", BETA_THRESHOLD))
 
     @property
     def name(self) -> str:

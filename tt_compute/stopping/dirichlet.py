@@ -55,7 +55,9 @@ class DirichletRule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> DirichletRule:
-        return cls(Parameters("dirichlet", text, 1, _EXAMPLE).number(0, DIRICHLET_THRESHOLD))
+        return cls(
+            Parameters("dirichlet", text, 1, _EXAMPLE).number(0, "threshold", DIRICHLET_THRESHOLD)
+        )
 
     @property
     def name(self) -> str:

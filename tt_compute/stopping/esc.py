@@ -47,7 +47,7 @@ class EscRule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> EscRule:
-        return cls(Parameters("esc", text, 1, _EXAMPLE).whole(0, ESC_WINDOW))
+        return cls(Parameters("esc", text, 1, _EXAMPLE).whole(0, "window", ESC_WINDOW))
 
     @property
     def name(self) -> str:

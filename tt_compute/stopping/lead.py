@@ -47,7 +47,7 @@ class LeadRule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> LeadRule:
-        return cls(Parameters("lead", text, 1, _EXAMPLE).whole(0, LEAD))
+        return cls(Parameters("lead", text, 1, _EXAMPLE).whole(0, "lead", LEAD))
 
     @property
     def name(self) -> str:

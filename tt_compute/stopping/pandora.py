@@ -59,7 +59,7 @@ class PandoraRule(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> PandoraRule:
         given = Parameters("pandora", text, 2, _EXAMPLE)
-        return cls(given.number(0, _COST), given.number(1, _TOP))
+        return cls(given.number(0, "price", _COST), given.number(1, "highest score", _TOP))
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ class Parameters:
             takes = "one parameter" if most == 1 else f"at most {most} parameters"
             raise self._refused(f"takes {takes}", text)
 
-    def number(self, place: int, default: float) -> float:
+    def number(self, place: int, what: str, default: float) -> float:
         """The parameter at ``place``.
 
         Raises:
@@ -37,12 +37,12 @@ class Parameters:
         try:
             value = float(self._parts[place])
         except ValueError as error:
-            raise self._refused("takes a number", self._parts[place]) from error
+            raise self._refused(f"takes a number as its {what}", self._parts[place]) from error
         if not math.isfinite(value):
-            raise self._refused("takes a finite number", self._parts[place])
+            raise self._refused(f"takes a finite number as its {what}", self._parts[place])
         return value
 
-    def whole(self, place: int, default: Default) -> int | Default:
+    def whole(self, place: int, what: str, default: Default) -> int | Default:
         """The parameter at ``place``.
 
         Raises:
@@ -53,7 +53,9 @@ class Parameters:
         try:
             return int(self._parts[place])
         except ValueError as error:
-            raise self._refused("takes a whole number", self._parts[place]) from error
+            raise self._refused(
+                f"takes a whole number as its {what}", self._parts[place]
+            ) from error
 
     def _refused(self, takes: str, got: str) -> InvalidRequestError:
         return InvalidRequestError(

@@ -167,7 +167,7 @@ class OpenPprRule(msgspec.Struct, frozen=True):
 def parse_ppr(text: str) -> PprRule | OpenPprRule:
     """``delta,k``, or ``delta`` alone where the number of answers is not known."""
     given = Parameters("ppr", text, 2, _EXAMPLES)
-    delta, answers = given.number(0, PPR_DELTA), given.whole(1, None)
+    delta, answers = given.number(0, "error", PPR_DELTA), given.whole(1, "number of answers", None)
     return OpenPprRule(delta) if answers is None else PprRule(delta, answers)
 
 

@@ -68,7 +68,11 @@ class SprtRule(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> SprtRule:
         given = Parameters("sprt", text, 3, _EXAMPLE)
-        return cls(given.number(0, _P1), given.number(1, _ALPHA), given.number(2, _BETA))
+        return cls(
+            given.number(0, "share p1", _P1),
+            given.number(1, "error alpha", _ALPHA),
+            given.number(2, "error beta", _BETA),
+        )
 
     @property
     def name(self) -> str:

@@ -40,7 +40,7 @@ class ThresholdRule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> ThresholdRule:
-        return cls(Parameters("threshold", text, 1, _EXAMPLE).number(0, _SCORE))
+        return cls(Parameters("threshold", text, 1, _EXAMPLE).number(0, "score", _SCORE))
 
     @property
     def name(self) -> str:
