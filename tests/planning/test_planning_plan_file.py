@@ -51,7 +51,7 @@ PREDICTIONS = st.builds(
 )
 
 
-_RULES = {
+_RULES: dict[str, list[str | None]] = {
     "single": [None],
     "majority": ["beta", "beta:0.99", "esc:4", "ppr:0.05,5"],
     "best_of_n": [None, "threshold:0.85", "pandora"],

@@ -23,7 +23,7 @@ class Parameters:
         self._example = example
         self._parts = [part.strip() for part in text.split(",")] if text else []
         if len(self._parts) > most:
-            takes = "one parameter" if most == 1 else f"at most {most} parameters"
+            takes = {0: "no parameters", 1: "one parameter"}.get(most, f"at most {most} parameters")
             raise self._refused(f"takes {takes}", text)
 
     def number(self, place: int, what: str, default: float) -> float:
