@@ -106,7 +106,7 @@ def completions(
     coming=st.lists(st.one_of(st.none(), st.integers(NO_VOTE, 3)), max_size=4),
     more=st.integers(0, 2),
 )
-@example(name="esc:3", order=[0, 0, 2, 1], coming=[None, None], more=2)
+@example(name="esc:3", order=[0, 0, 2, 1], coming=[None, None], more=4)
 def test_fewest_more_is_the_earliest_end_over_everything_that_could_still_come(
     name: str, order: list[int], coming: list[int | None], more: int
 ) -> None:
