@@ -130,8 +130,7 @@ def _agreement(verdicts: Sequence[Verdicts]) -> str:
     return (
         f"Of {len(pairs)} samples {same} have the verdict that was recorded; {more} pass here and were recorded "
         f"as wrong, {len(pairs) - same - more} the other way. The recording allowed 0.6 s for a program, to "
-        f"which its provenance puts a few false negatives; here it is {LIMITS.cpu_s:g} s of processor time. The paper "
-        "that the samples are from (CodeT, arXiv 2207.10397) states 73.7 % for pass@100."
+        f"which its provenance puts a few false negatives; here it is {LIMITS.cpu_s:g} s of processor time."
     )
 
 

@@ -37,7 +37,7 @@ Ours run the strategy `majority` itself, on recorded samples in virtual time (`t
 Peers are restated from their packages' code, none of which was installed or run; they see the same samples in the same {SHUFFLES} orders.
 Answers compare as `--equal math`; a sample without an answer has no vote, save in ESC's code, where "no answer" is an answer.
 its_hub's Beta decodes all samples at once, votes in the order of ending and pays for what it cancels; MATH-100 has no recorded tokens, so there it cannot be told from one that waits.
-The interval is Wilson's over the questions. Waves: samples that follow one upon the other, one by one as many as samples.
+The interval is Wilson's over the questions; MATH-500 is 40 questions with three seeds each, so its interval is too narrow. Waves: samples that follow one upon the other, one by one as many as samples.
 Cancelled: the part of the tokens in samples that were cut."""
 Vote = Callable[[Sequence[int | None], Sequence[float]], Ended]
 
