@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -23,7 +24,8 @@ from tt_compute.replay.recording import load_recordings
 from tt_compute.testing import VirtualClock
 from tt_compute.types import SamplingParams
 from tt_compute.verify.code_tests import CodeTest
-from tt_compute.verify.sandbox.types import Program, Ran
+from tt_compute.verify.sandbox.bubblewrap import BubblewrapSandbox
+from tt_compute.verify.sandbox.types import Program, Ran, Sandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +81,7 @@ def human_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Pat
 
 
 async def recorded(
-    tmp_path: Path, asked: Asked, sandbox: Scripted | None, script: list[str], **changes: Any
+    tmp_path: Path, asked: Asked, sandbox: Sandbox | None, script: list[str], **changes: Any
 ) -> Path:
     config = Config.from_mapping(
         {
@@ -120,6 +122,19 @@ async def test_programs_are_judged_by_their_tests(tmp_path: Path) -> None:
     assert (found.gold, found.samples[2]) == (None, None)
     assert [case.check for case in sandbox.programs[0].cases] == ["assert add(1, 2) == 3"]
     assert len(sandbox.programs) == 2
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+async def test_programs_are_run(tmp_path: Path, human_eval: Path) -> None:
+    """In the default sandbox: of HumanEval the right solution passes, a wrong one and a hang do not."""
+    hangs = "```python\ndef add(a, b):\n    while True: pass\n```"
+    (asked,) = load_questions("human-eval", 0)
+    sandbox = BubblewrapSandbox(size=1)
+    try:
+        file = await recorded(tmp_path, asked, sandbox, [RIGHT, WRONG, hangs])
+    finally:
+        sandbox.close()
+    assert load_recordings(file)[0].correct == (1, 0, 0)
 
 
 async def test_without_a_sandbox_nothing_is_drawn(tmp_path: Path) -> None:
