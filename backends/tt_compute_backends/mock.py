@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import anyio
 
 from tt_compute.backend import Generation
+from tt_compute.checks import check_request
 from tt_compute.errors import ContextLengthError, GenerationClosed
 from tt_compute.registry import parse_options
 from tt_compute.types import (
@@ -24,7 +25,6 @@ from tt_compute.types import (
     ModelInfo,
     Probe,
 )
-from tt_compute_backends.checks import check_request
 from tt_compute_backends.mock_generation import MockGeneration
 from tt_compute_backends.mock_options import MockOptions
 from tt_compute_backends.mock_replies import ReplyMaker

@@ -151,3 +151,19 @@ def _leads_somewhere(target: Path, anchor: str) -> bool:
     # As GitHub makes anchors of headings.
     anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
     return anchor in anchors
+
+
+def test_parts_of_the_template_are_quoted_as_they_are() -> None:
+    """Blocks that the tutorial takes from the backend template stand in it, line for line."""
+    template = ROOT / "examples" / "backend-template"
+    sources = [file.read_text(encoding="utf-8") for file in template.rglob("*.py")]
+    sources.append((template / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "tutorials" / "write-a-backend.md").read_text(encoding="utf-8")
+    quoted = [
+        code
+        for language, info, code in BLOCK.findall(page)
+        if NOT_RUN in info or language == "toml"
+        if language in {"python", "toml"}
+    ]
+    assert len(quoted) == 5
+    assert [code for code in quoted if not any(code in source for source in sources)] == []
