@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tt_compute.errors import PaymentRequired
-from tt_compute.testing.mock_faults import Fault, FaultKind
+from tt_compute.testing.mock_faults import Fault, FaultKind, mark
 from tt_compute.types import (
     AuthenticationError,
     BackendError,
@@ -138,7 +138,7 @@ def struck(reply: Reply, fault: Fault, deployment: str) -> Reply:
         reply,
         pieces=reply.pieces[:made],
         logprobs=reply.logprobs[:made],
-        strike=Strike(error=error, effect=_EFFECTS.get(fault.kind, "fails")),
+        strike=Strike(error=mark(error, fault.kind), effect=_EFFECTS.get(fault.kind, "fails")),
         billed=made > 0 or fault.kind in _ALWAYS_BILLED,
     )
 

@@ -59,7 +59,7 @@ class MockDeployment(
     max_context_tokens: int = 131_072
     usd_per_mtok: UsdPerMtok | None = UsdPerMtok()
     """None = unknown; by default nothing is billed."""
-    profile: dict[str, object] = msgspec.field(default_factory=dict)
+    profile: dict[str, object] = msgspec.field(default_factory=dict[str, object])
     """Keys of the deployment's profile to state otherwise: a figure that is wrong, limits that are known,
     time-outs."""
 
@@ -105,8 +105,7 @@ class MockDeployment(
             "max_context_tokens": self.max_context_tokens,
         }
         if questions is not None and self.ability is not None:
-            known = self._ability()
-            model["abilities"] = dict.fromkeys(get_args(TaskKind), known)
+            model["abilities"] = {task: self._ability() for task in get_args(TaskKind)}
         return model
 
     def _ability(self) -> dict[str, object]:
