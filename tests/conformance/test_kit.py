@@ -35,7 +35,7 @@ from tt_compute_backends import mock, mock_replies
 from tt_compute_backends.mock import MockBackend
 from tt_compute_backends.mock_generation import MockGeneration
 from tt_compute_backends.mock_replies import ReplyMaker
-from tt_compute_backends.mock_strikes import Arrival, Reply
+from tt_compute_backends.mock_reply import Arrival, Reply
 
 pytestmark = pytest.mark.anyio
 

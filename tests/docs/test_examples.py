@@ -109,7 +109,7 @@ def test_yaml_examples_load(page: Path, tmp_path: Path) -> None:
         text = str(block.values[0])
         first = text.partition("\n")[0]
         if first == SCENARIO:
-            Scenario.parse(text, file=block.id)
+            Scenario.parse(text, file=str(block.id))
             continue
         if first == "# ttc.yaml":
             file = tmp_path / f"{number}.yaml"

@@ -147,6 +147,18 @@ def test_the_profile_tells_the_truth() -> None:
     assert large.deployment.limits.max_concurrency == 3
 
 
+def test_the_profile_tells_the_mean_length() -> None:
+    """Which is above the median where the long tail is on one side."""
+    scenario = one(
+        QuestionSet(count=1),
+        ability=MockAbility(success_rate=0.5),
+        completion_tokens=Distribution(p50=100, p95=300),
+    )
+    (spec,) = scenario.ready(environ={}).deployments
+    length = spec.model.abilities["math"].completion_tokens_mean.value
+    assert length == pytest.approx(125, abs=1)
+
+
 def test_an_unknown_price_stays_unknown() -> None:
     (spec,) = one(usd_per_mtok=None).ready(environ={}).deployments
     assert spec.deployment.price.usd_per_mtok is None
@@ -193,6 +205,10 @@ def test_an_unknown_price_stays_unknown() -> None:
         (
             "deployments:\n  - id: a\n    faults:\n      - {kind: oom, from_s: 5, until_s: 5}",
             "s.yaml:4: deployments[0].faults[0]: expected until_s > from_s",
+        ),
+        (
+            "deployments:\n  - id: a\n    profile: {backend: openai}",
+            "s.yaml:2: deployments[0]: profile: backend cannot be stated there",
         ),
         (
             "deployments:\n  - id: a\n    ability: {success_rate: 0.9}",
