@@ -41,6 +41,11 @@ class Ledger:
         self._specs: dict[str, DeploymentSpec] = {}
 
     @property
+    def started(self) -> float:
+        """When the caller asked."""
+        return self._started
+
+    @property
     def samples_drawn(self) -> int:
         return self.samples_finished + self.samples_cancelled + self.samples_failed
 
