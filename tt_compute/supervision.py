@@ -55,7 +55,7 @@ class Supervisor(Protocol):
         """The backend of a deployment: what ``create`` makes, something around it, or something else."""
         ...
 
-    def spent(self, account: Account, elapsed_s: float) -> None:
+    def book(self, account: Account, elapsed_s: float) -> None:
         """Called when a prompt is closed.
 
         Args:

@@ -122,7 +122,7 @@ class Dispatcher:
         finally:
             watching = supervisor()
             if watching is not None:
-                watching.spent(ledger, self._clock.now() - ledger.started)
+                watching.book(ledger, self._clock.now() - ledger.started)
 
     @asynccontextmanager
     async def _open_routed(

@@ -1,11 +1,50 @@
-"""For tests: of programs that use tt_compute, and of backends that others write."""
+"""For tests: of programs that use tt_compute, and of backends that others write.
+
+Names load when they are first used: the pytest plugin lies here too, and is loaded in every test run.
+"""
 
 from __future__ import annotations
 
-from tt_compute.testing.conformance import RULES, ConformanceError, Report, check_backend
-from tt_compute.testing.environment import backend_env, deployment_spec
-from tt_compute.testing.subject import Subject
-from tt_compute.testing.time import VirtualClock
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tt_compute.testing.assertions import assert_cost_at_most as assert_cost_at_most
+    from tt_compute.testing.assertions import assert_fell_back as assert_fell_back
+    from tt_compute.testing.assertions import assert_no_fallback as assert_no_fallback
+    from tt_compute.testing.assertions import assert_plan as assert_plan
+    from tt_compute.testing.assertions import assert_rejected as assert_rejected
+    from tt_compute.testing.assertions import assert_samples as assert_samples
+    from tt_compute.testing.assertions import assert_stopped_early as assert_stopped_early
+    from tt_compute.testing.conformance import RULES as RULES
+    from tt_compute.testing.conformance import ConformanceError as ConformanceError
+    from tt_compute.testing.conformance import Report as Report
+    from tt_compute.testing.conformance import check_backend as check_backend
+    from tt_compute.testing.environment import backend_env as backend_env
+    from tt_compute.testing.environment import deployment_spec as deployment_spec
+    from tt_compute.testing.snapshot import plan_snapshot as plan_snapshot
+    from tt_compute.testing.subject import Subject as Subject
+    from tt_compute.testing.time import VirtualClock as VirtualClock
+
+_HOMES = {
+    "RULES": "conformance",
+    "ConformanceError": "conformance",
+    "Report": "conformance",
+    "Subject": "subject",
+    "VirtualClock": "time",
+    "assert_cost_at_most": "assertions",
+    "assert_fell_back": "assertions",
+    "assert_no_fallback": "assertions",
+    "assert_plan": "assertions",
+    "assert_rejected": "assertions",
+    "assert_samples": "assertions",
+    "assert_stopped_early": "assertions",
+    "backend_env": "environment",
+    "check_backend": "conformance",
+    "deployment_spec": "environment",
+    "plan_snapshot": "snapshot",
+}
+"""Public name -> the module it lives in."""
 
 __all__ = [
     "RULES",
@@ -13,7 +52,28 @@ __all__ = [
     "Report",
     "Subject",
     "VirtualClock",
+    "assert_cost_at_most",
+    "assert_fell_back",
+    "assert_no_fallback",
+    "assert_plan",
+    "assert_rejected",
+    "assert_samples",
+    "assert_stopped_early",
     "backend_env",
     "check_backend",
     "deployment_spec",
+    "plan_snapshot",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tt_compute.testing' has no attribute {name!r}")
+    value = getattr(import_module(f"tt_compute.testing.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
