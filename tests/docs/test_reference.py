@@ -40,9 +40,11 @@ from tt_compute.results import Result, StopReason
 from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import SCORE_RULES, STOP_RULES
 from tt_compute.strategies import STRATEGIES
+from tt_compute.testing.mock_faults import FaultKind
+from tt_compute.testing.mock_quantities import Distribution
+from tt_compute.testing.mock_questions import Rates
 from tt_compute.testing.subject import Subject
 from tt_compute.types import Capabilities
-from tt_compute_backends.mock_options import FaultKind, Quantiles
 from ttc_servers import ChatServer
 from ttc_servers.thread import in_thread
 
@@ -318,7 +320,8 @@ LEAVES: dict[Any, str] = {
     bool: "boolean",
     str | ModelProfile: "id or mapping",
     str | HardwareProfile: "id or mapping",
-    float | Quantiles: "quantity",
+    float | Distribution: "quantity",
+    float | Rates: "number or rates",
     dict[str, object]: "mapping",
     tuple[str, ...]: "list of text",
     tuple[int, ...]: "list of integer",

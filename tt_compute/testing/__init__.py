@@ -1,6 +1,7 @@
 """For tests: of programs that use tt_compute, and of backends that others write.
 
-Names load when they are first used: the pytest plugin lies here too, and is loaded in every test run.
+Names load when they are first used: the mock backend takes its options from here and needs nothing else, and the
+pytest plugin is loaded in every test run.
 """
 
 from __future__ import annotations
@@ -22,15 +23,41 @@ if TYPE_CHECKING:
     from tt_compute.testing.conformance import check_backend as check_backend
     from tt_compute.testing.environment import backend_env as backend_env
     from tt_compute.testing.environment import deployment_spec as deployment_spec
+    from tt_compute.testing.mock_answers import Answer as Answer
+    from tt_compute.testing.mock_answers import Rule as Rule
+    from tt_compute.testing.mock_faults import Fault as Fault
+    from tt_compute.testing.mock_limits import MockLimits as MockLimits
+    from tt_compute.testing.mock_options import Latency as Latency
+    from tt_compute.testing.mock_quantities import Distribution as Distribution
+    from tt_compute.testing.mock_questions import MockAbility as MockAbility
+    from tt_compute.testing.mock_questions import Question as Question
+    from tt_compute.testing.mock_questions import QuestionSet as QuestionSet
+    from tt_compute.testing.mock_questions import Rates as Rates
+    from tt_compute.testing.scenario import Scenario as Scenario
+    from tt_compute.testing.scenario_deployment import MockDeployment as MockDeployment
+    from tt_compute.testing.scenario_deployment import UsdPerMtok as UsdPerMtok
     from tt_compute.testing.snapshot import plan_snapshot as plan_snapshot
     from tt_compute.testing.subject import Subject as Subject
     from tt_compute.testing.time import VirtualClock as VirtualClock
 
 _HOMES = {
-    "RULES": "conformance",
+    "Answer": "mock_answers",
     "ConformanceError": "conformance",
+    "Distribution": "mock_quantities",
+    "Fault": "mock_faults",
+    "Latency": "mock_options",
+    "MockAbility": "mock_questions",
+    "MockDeployment": "scenario_deployment",
+    "MockLimits": "mock_limits",
+    "Question": "mock_questions",
+    "QuestionSet": "mock_questions",
+    "RULES": "conformance",
+    "Rates": "mock_questions",
     "Report": "conformance",
+    "Rule": "mock_answers",
+    "Scenario": "scenario",
     "Subject": "subject",
+    "UsdPerMtok": "scenario_deployment",
     "VirtualClock": "time",
     "assert_cost_at_most": "assertions",
     "assert_fell_back": "assertions",
@@ -44,13 +71,25 @@ _HOMES = {
     "deployment_spec": "environment",
     "plan_snapshot": "snapshot",
 }
-"""Public name -> the module it lives in."""
 
 __all__ = [
     "RULES",
+    "Answer",
     "ConformanceError",
+    "Distribution",
+    "Fault",
+    "Latency",
+    "MockAbility",
+    "MockDeployment",
+    "MockLimits",
+    "Question",
+    "QuestionSet",
+    "Rates",
     "Report",
+    "Rule",
+    "Scenario",
     "Subject",
+    "UsdPerMtok",
     "VirtualClock",
     "assert_cost_at_most",
     "assert_fell_back",
