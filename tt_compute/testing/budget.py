@@ -10,7 +10,7 @@ from tt_compute.testing.trial import Spent
 
 __all__ = ["Allowance"]
 
-_NAMES = ("samples", "usd", "tokens")
+_WORDS = {"samples": "samples", "usd": "USD", "tokens": "tokens"}
 
 
 class Allowance(NamedTuple):
@@ -30,7 +30,7 @@ class Allowance(NamedTuple):
         usage = (
             "write @pytest.mark.ttc_budget(samples=..., usd=..., tokens=...), at least one of them"
         )
-        if arguments or not keywords or not set(keywords) <= set(_NAMES):
+        if arguments or not keywords or not set(keywords) <= set(_WORDS):
             given = [
                 *map(repr, arguments),
                 *(f"{key}={value!r}" for key, value in keywords.items()),
@@ -38,19 +38,19 @@ class Allowance(NamedTuple):
             raise ValueError(f"ttc_budget({', '.join(given)}): {usage}")
         limits: dict[str, float] = {}
         for name, value in keywords.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not (math.isfinite(value) and value >= 0):
+            limit = value if isinstance(value, int | float) else math.nan
+            if isinstance(value, bool) or not (math.isfinite(limit) and limit >= 0):
                 raise ValueError(f"ttc_budget({name}={value!r}): expected a number of at least 0")
-            limits[name] = value
+            limits[name] = limit
         return cls(**limits)
 
     def overspent(self, spent: Spent) -> Iterable[str]:
         """What was taken beyond the limits, in sentences."""
-        for name in _NAMES:
+        for name, word in _WORDS.items():
             limit, taken = getattr(self, name), getattr(spent, name)
             if limit is None:
                 continue
             if taken is None:
                 yield f"what was spent in USD is not known, so it is not within {limit:g}"
             elif taken > limit:
-                yield f"{taken:g} {name} were spent, and the budget is {limit:g}"
+                yield f"{taken:g} {word} were spent, and the budget is {limit:g}"

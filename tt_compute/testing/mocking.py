@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -12,7 +13,7 @@ from tt_compute.errors import UnknownNameError, UsageError
 from tt_compute.profiles.checking import suggestion
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.testing.bench import DEFAULT, Bench
-from tt_compute.testing.mock_faults import Fault
+from tt_compute.testing.mock_faults import Fault, FaultKind
 from tt_compute.testing.scenario import Scenario
 
 __all__ = ["Faults", "MockBuilder"]
@@ -104,6 +105,9 @@ class Faults:
             UnknownNameError: There is no such deployment.
         """
         fault = {"kind": kind, **details}
+        if kind not in get_args(FaultKind):
+            known = ", ".join(get_args(FaultKind))
+            raise UsageError(f"there is no fault {kind!r}; there are {known}")
         try:
             # Tuples of Python and lists of YAML are the same to it.
             msgspec.convert(msgspec.to_builtins(fault), Fault)

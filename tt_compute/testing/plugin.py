@@ -117,8 +117,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if trial.refusals:
         # Somebody caught the error, and the test passed for a reason that is none.
         pytest.fail(f"{'; '.join(trial.refusals)}\nhint: {_HOW}", pytrace=False)
-    if isinstance(item, pytest.Function) and CASSETTE in item.funcargs:
-        item.funcargs[CASSETTE].finish()
+    if trial.deck is not None:
+        trial.deck.finish()
     budget = _budget(item)
     beyond = [] if budget is None else list(budget.overspent(trial.spent))
     if beyond:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tt_compute.cli.render import plan_lines, progress_view, result_view
@@ -37,7 +38,9 @@ def _run(result: Result) -> Iterable[str]:
         yield progress_view(samples, rows=_SAMPLES).plain
     yield ""
     yield result_view(result).plain
-    for one in result.receipt.attempts:
-        if one.status is not None:
-            yield f"an attempt at {one.deployment} failed: {one.status}"
+    failures = Counter(
+        (one.deployment, one.status) for one in result.receipt.attempts if one.status is not None
+    )
+    for (deployment, status), count in failures.items():
+        yield f"failed at {deployment}: {count} of {status}"
     yield from (f"warning: {warning}" for warning in result.warnings)

@@ -48,6 +48,7 @@ class Snapshots:
             AssertionError: It differs, or there is no file.
             UsageError: Two plans of a test have one name, or the file cannot be used.
         """
+        __tracebackhide__ = True
         file = self._file if not name else self._file.with_suffix(f".{name}.json")
         if file in self._compared:
             raise UsageError(

@@ -54,6 +54,14 @@ class Deck(Protocol):
         """As ``Supervisor.make``."""
         ...
 
+    def finish(self) -> None:
+        """Called once the test has passed.
+
+        Raises:
+            UsageError: What it did was not what is recorded, or cannot be recorded.
+        """
+        ...
+
 
 class Trial:
     """Satisfies ``tt_compute.supervision.Supervisor``.
