@@ -6,7 +6,7 @@ by itself, and for backends of third parties.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,6 +55,10 @@ class Supervisor(Protocol):
         """The backend of a deployment: what ``create`` makes, something around it, or something else."""
         ...
 
+    def seed(self) -> int | None:
+        """The seed of whatever was given none, so that a test is the same every time; None = a fresh one."""
+        ...
+
     def book(self, account: Account, elapsed_s: float) -> None:
         """Called when a prompt is closed.
 
@@ -78,7 +82,7 @@ def supervisor() -> Supervisor | None:
 
 
 @contextmanager
-def supervised(by: Supervisor) -> Iterator[None]:
+def supervised(by: Supervisor) -> Generator[None]:
     """Put ``by`` in charge until the block ends; whoever was before comes back then."""
     _standing.append(by)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def acme(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "entry_points.txt").write_text(
         "[tt_compute.backends]\nacme = tt_acme:AcmeBackend\n", encoding="utf-8"
     )
-    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr(sys, "path", [str(place), *sys.path])
     return place
 
 
@@ -147,19 +148,25 @@ def test_a_failed_test_records_nothing(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("old", "new", "message"),
     [
-        (lambda text: text[:-20], "*test_it.json is damaged: *"),
-        (lambda _: "{}", "*test_it.json is no cassette that pytest --ttc-record wrote*"),
-        (lambda text: text.replace('"version": 1', '"version": 2'), "*cassette of version 2*"),
-        (lambda text: text.replace('"sample": {', '"smaple": {'), "*is damaged: *smaple*"),
-        (lambda text: text.replace('"finish_reason": "', '"finish_reason": "x'), "*is damaged: *"),
+        ('"interactions": [', '"interactions": ', "*test_it.json is damaged: *"),
+        (
+            '"format": "tt_compute.cassette"',
+            '"format": 1',
+            "*is no cassette that pytest --ttc-record wrote*",
+        ),
+        ('"version": 1', '"version": 2', "*cassette of version 2*"),
+        ('"sample": {', '"smaple": {', "*is damaged: *smaple*"),
+        ('"finish_reason": "', '"finish_reason": "x', "*is damaged: *finish_reason*"),
     ],
 )
-def test_a_damaged_file_is_refused(run: Run, damage: Callable[[str], str], message: str) -> None:
+def test_a_damaged_file_is_refused(run: Run, old: str, new: str, message: str) -> None:
     """With what is wrong with it, not with a trace of ours."""
     run(MODULE % ASK, "--ttc-live", "--ttc-record=once").assert_outcomes(passed=1)
-    FILE.write_text(damage(FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    text = FILE.read_text(encoding="utf-8")
+    assert old in text
+    FILE.write_text(text.replace(old, new), encoding="utf-8")
     result = run(MODULE % ASK)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])

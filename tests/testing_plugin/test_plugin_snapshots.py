@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -15,6 +15,14 @@ from tt_compute.testing import Scenario, VirtualClock, plan_snapshot
 from tt_compute.testing.beside import file_beside
 
 Run = Callable[..., pytest.RunResult]
+
+
+class Node(NamedTuple):
+    """As much of a test as is asked for."""
+
+    path: Path
+    nodeid: str
+
 
 MODULE = """
 def test_it(ttc_mock, ttc_client, ttc_snapshot):
@@ -92,18 +100,14 @@ def test_two_plans_of_one_name_are_refused(run: Run) -> None:
 )
 def test_files_are_called_as_their_tests(name: str, file: str) -> None:
     """So that a reader finds them."""
-    node = SimpleNamespace(
-        path=Path("tests/test_choice.py"), nodeid=f"tests/test_choice.py::{name}"
-    )
+    node = Node(path=Path("tests/test_choice.py"), nodeid=f"tests/test_choice.py::{name}")
     assert file_beside(node, "kept") == Path("tests/kept/test_choice") / file
 
 
 def test_names_that_files_cannot_have_stay_apart() -> None:
     """``a/b`` and ``a b`` are two tests, and so are two long ones that begin alike."""
     names = [f"test_it[{one}]" for one in ("a/b", "a b", "a?b", "x" * 300 + "1", "x" * 300 + "2")]
-    nodes = [
-        SimpleNamespace(path=Path("test_it.py"), nodeid=f"test_it.py::{name}") for name in names
-    ]
+    nodes = [Node(path=Path("test_it.py"), nodeid=f"test_it.py::{name}") for name in names]
     files = [file_beside(node, "kept").name for node in nodes]
     assert len(set(files)) == len(files)
     assert max(map(len, files)) < 150

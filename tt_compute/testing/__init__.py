@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tt_compute.testing.assertions import assert_rejected as assert_rejected
     from tt_compute.testing.assertions import assert_samples as assert_samples
     from tt_compute.testing.assertions import assert_stopped_early as assert_stopped_early
+    from tt_compute.testing.bench import MockAsyncClient as MockAsyncClient
+    from tt_compute.testing.bench import MockClient as MockClient
     from tt_compute.testing.conformance import RULES as RULES
     from tt_compute.testing.conformance import ConformanceError as ConformanceError
     from tt_compute.testing.conformance import Report as Report
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     from tt_compute.testing.mock_questions import Question as Question
     from tt_compute.testing.mock_questions import QuestionSet as QuestionSet
     from tt_compute.testing.mock_questions import Rates as Rates
+    from tt_compute.testing.mocking import Faults as Faults
+    from tt_compute.testing.mocking import MockBuilder as MockBuilder
     from tt_compute.testing.scenario import Scenario as Scenario
     from tt_compute.testing.scenario_deployment import MockDeployment as MockDeployment
     from tt_compute.testing.scenario_deployment import UsdPerMtok as UsdPerMtok
+    from tt_compute.testing.snapshot import Snapshots as Snapshots
     from tt_compute.testing.snapshot import plan_snapshot as plan_snapshot
     from tt_compute.testing.subject import Subject as Subject
     from tt_compute.testing.time import VirtualClock as VirtualClock
@@ -45,8 +50,12 @@ _HOMES = {
     "ConformanceError": "conformance",
     "Distribution": "mock_quantities",
     "Fault": "mock_faults",
+    "Faults": "mocking",
     "Latency": "mock_options",
     "MockAbility": "mock_questions",
+    "MockAsyncClient": "bench",
+    "MockBuilder": "mocking",
+    "MockClient": "bench",
     "MockDeployment": "scenario_deployment",
     "MockLimits": "mock_limits",
     "Question": "mock_questions",
@@ -56,6 +65,7 @@ _HOMES = {
     "Report": "conformance",
     "Rule": "mock_answers",
     "Scenario": "scenario",
+    "Snapshots": "snapshot",
     "Subject": "subject",
     "UsdPerMtok": "scenario_deployment",
     "VirtualClock": "time",
@@ -78,8 +88,12 @@ __all__ = [
     "ConformanceError",
     "Distribution",
     "Fault",
+    "Faults",
     "Latency",
     "MockAbility",
+    "MockAsyncClient",
+    "MockBuilder",
+    "MockClient",
     "MockDeployment",
     "MockLimits",
     "Question",
@@ -88,6 +102,7 @@ __all__ = [
     "Report",
     "Rule",
     "Scenario",
+    "Snapshots",
     "Subject",
     "UsdPerMtok",
     "VirtualClock",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -29,13 +30,9 @@ class Bench:
 
     def __init__(self, *, clock: Clock, folder: Path) -> None:
         self.clock = clock
-        self.environ = {
-            **os.environ,
-            "TTC_DATA_DIR": str(folder / "data"),
-            "TTC_CACHE_DIR": str(folder / "cache"),
-        }
-        scenario = Scenario.from_mapping({"deployments": [{"id": DEFAULT}]})
-        self.config = scenario.ready(environ=self.environ)
+        folders = {"TTC_DATA_DIR": str(folder / "data"), "TTC_CACHE_DIR": str(folder / "cache")}
+        self.environ = {**os.environ, **folders}
+        self.config = _default_config(**folders)
         self._clients: list[Client] = []
         self._async_clients: list[AsyncClient] = []
         self._ready: list[MockClient | MockAsyncClient] = []
@@ -77,6 +74,12 @@ class Bench:
                 loop.run(self.aclose())
             finally:
                 loop.close()
+
+
+@functools.cache
+def _default_config(**folders: str) -> Config:
+    """Made once for all tests of a run, most of which never look at it."""
+    return Scenario.from_mapping({"deployments": [{"id": DEFAULT}]}).ready(environ=folders)
 
 
 class MockClient(Client):

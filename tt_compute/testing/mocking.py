@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import msgspec
 
 from tt_compute.config import Config, StoreSettings
 from tt_compute.errors import UnknownNameError, UsageError
 from tt_compute.profiles.checking import suggestion
-from tt_compute.profiles.schema import DeploymentSpec
+from tt_compute.profiles.schema import DeploymentSpec, PricePerMtok
 from tt_compute.testing.bench import DEFAULT, Bench
 from tt_compute.testing.mock_faults import Fault, FaultKind
 from tt_compute.testing.scenario import Scenario
@@ -53,8 +53,8 @@ class MockBuilder:
     ) -> Config:
         """A program's own configuration with every backend replaced by the mock.
 
-        Ids, models, prices, speed and limits stay, so that plans are the same. Nothing of the runs is kept, and
-        limits are shared with nobody.
+        Ids, models, prices, speed and limits stay, so that plans are the same; prices do not age, so that they are
+        the same tomorrow. Nothing of the runs is kept, and limits are shared with nobody.
 
         Args:
             config: The program's configuration, or its file.
@@ -147,14 +147,20 @@ def _scenario(scenario: Scenario | Path | str | None, options: Mapping[str, obje
 
 
 def _mocked(spec: DeploymentSpec, options: Mapping[str, object]) -> DeploymentSpec:
-    deployment = msgspec.structs.replace(spec.deployment, backend=_BACKEND, options=dict(options))
+    price = spec.deployment.price
+    if price.usd_per_mtok is not None:
+        facts = msgspec.structs.asdict(price.usd_per_mtok).items()
+        dateless = {name: msgspec.structs.replace(fact, as_of=None) for name, fact in facts}
+        price = msgspec.structs.replace(price, usd_per_mtok=PricePerMtok(**dateless))
+    deployment = msgspec.structs.replace(
+        spec.deployment, backend=_BACKEND, options=dict(options), price=price
+    )
     return msgspec.structs.replace(spec, deployment=deployment)
 
 
 def _with_fault(spec: DeploymentSpec, fault: Mapping[str, object]) -> Mapping[str, object]:
     options = spec.deployment.options if spec.backend == _BACKEND else {}
-    faults = options.get("faults", [])
-    assert isinstance(faults, list | tuple), "options were checked"
+    faults = cast("Iterable[object]", options.get("faults", []))
     return {**options, "faults": [*faults, dict(fault)]}
 
 

@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     # What happens outside of tests, such as on import, is no live test either.
-    outside = supervised(_trial(config, live=False, how=_HOW))
+    outside = supervised(_trial(config, name="", live=False, how=_HOW))
     outside.__enter__()
     config.stash[_SESSION] = outside
 
@@ -93,6 +93,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     recorded = _has_cassette(item)
     trial = _trial(
         item.config,
+        name=item.nodeid,
         live=bool(item.config.getoption("ttc_live")) and (marked or recorded),
         how=_HOW_RECORDED if recorded else _HOW,
     )
@@ -218,8 +219,8 @@ def ttc_cassette(request: pytest.FixtureRequest) -> Generator[Recorder | Replaye
 # --- small things ------------------------------------------------------------------------------------
 
 
-def _trial(config: pytest.Config, *, live: bool, how: str) -> Trial:
-    return Trial(live=live, allowed=config.getini("ttc_backends"), how=how)
+def _trial(config: pytest.Config, *, name: str, live: bool, how: str) -> Trial:
+    return Trial(name=name, live=live, allowed=config.getini("ttc_backends"), how=how)
 
 
 def _has_cassette(item: pytest.Item) -> bool:

@@ -5,6 +5,7 @@ Loaded in every test run, so that it imports the standard library alone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Deck", "RealBackendRefused", "Spent", "Trial"]
 
 MOCK = "mock"
+_SEED_BYTES = 6
 
 
 class RealBackendRefused(UsageError):
@@ -67,12 +69,15 @@ class Trial:
     """Satisfies ``tt_compute.supervision.Supervisor``.
 
     Args:
+        name: Of the test; what it draws depends on it.
         live: Whether real backends may be used.
         allowed: Names of backends that may be used in any case.
         how: What to do to be allowed, for the refusal.
     """
 
-    def __init__(self, *, live: bool, allowed: Iterable[str], how: str) -> None:
+    def __init__(self, *, name: str, live: bool, allowed: Iterable[str], how: str) -> None:
+        self._name = name
+        self._seeds = 0
         self.live = live
         self.allowed = frozenset({MOCK, *allowed})
         self._how = how
@@ -83,6 +88,7 @@ class Trial:
 
     def begin(self) -> None:
         """Forget what an earlier try of the same test did."""
+        self._seeds = 0
         self._accounts.clear()
         self.results.clear()
         self.refusals.clear()
@@ -119,6 +125,13 @@ class Trial:
         self, spec: DeploymentSpec, env: BackendEnv, create: Callable[[], Awaitable[Backend]]
     ) -> Backend:
         return await (create() if self.deck is None else self.deck.make(spec, env, create))
+
+    def seed(self) -> int | None:
+        if self.live:
+            return None
+        self._seeds += 1
+        digest = hashlib.sha256(f"{self._name}:{self._seeds}".encode()).digest()
+        return int.from_bytes(digest[:_SEED_BYTES], "big")
 
     def book(self, account: Account, elapsed_s: float) -> None:
         self._accounts[id(account)] = (account, elapsed_s)
