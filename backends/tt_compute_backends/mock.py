@@ -15,7 +15,7 @@ import anyio
 
 from tt_compute.backend import Generation
 from tt_compute.errors import ContextLengthError, GenerationClosed
-from tt_compute.registry import parse_options
+from tt_compute.registry import option_error, parse_options
 from tt_compute.testing.mock_options import MockOptions
 from tt_compute.types import (
     API_VERSION,
@@ -69,7 +69,10 @@ class MockBackend:
         Raises:
             ConfigError: Its ``options:`` cannot be used.
         """
-        return cls(spec, parse_options(cls, spec), env)
+        options: MockOptions = parse_options(cls, spec)
+        if (options.questions is None) != (options.ability is None):
+            raise option_error(spec, "", "`questions` and `ability` go together")
+        return cls(spec, options, env)
 
     async def models(self) -> Sequence[ModelInfo]:
         return [

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from tt_compute.testing.mock_limits import MockLimits
 from tt_compute.types import RateLimit, RateLimitError
-from tt_compute_backends.mock_strikes import Arrival
+from tt_compute_backends.mock_reply import Arrival
 
 __all__ = ["Account"]
 

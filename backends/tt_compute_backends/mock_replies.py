@@ -12,8 +12,9 @@ from tt_compute.errors import ScriptExhausted
 from tt_compute.testing.mock_options import MockOptions
 from tt_compute.types import GenerateRequest, sample_seed
 from tt_compute_backends.mock_account import Account
+from tt_compute_backends.mock_reply import Arrival, Reply, refused
 from tt_compute_backends.mock_sayings import question_of, sayings_to
-from tt_compute_backends.mock_strikes import Arrival, Reply, first_fault, refused, struck
+from tt_compute_backends.mock_strikes import first_fault, struck
 from tt_compute_backends.mock_text import Dice, drawn, synthetic_logprobs, thinking, tokenize
 
 __all__ = ["ReplyMaker"]
@@ -55,7 +56,8 @@ class ReplyMaker:
         too_many = account.admit(now, input_tokens + len(reply.pieces))
         if too_many is not None:
             return refused(too_many)
-        return msgspec.structs.replace(reply, rate_limits=account.told(now))
+        told = account.told(now)
+        return msgspec.structs.replace(reply, rate_limits=told) if told else reply
 
     def make(self, index: int, arrival: Arrival) -> Reply:
         """What sample ``index`` is, without limits."""

@@ -14,7 +14,7 @@ from tt_compute.types import (
     Timing,
     Usage,
 )
-from tt_compute_backends.mock_strikes import Reply
+from tt_compute_backends.mock_reply import Reply
 
 __all__ = ["TICK_S", "Row"]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
 
 import msgspec
 
 from tt_compute.errors import PaymentRequired
-from tt_compute.testing.mock_faults import Fault, FaultKind
+from tt_compute.testing.mock_faults import Fault, FaultKind, mark
 from tt_compute.types import (
     AuthenticationError,
     BackendError,
@@ -19,18 +18,15 @@ from tt_compute.types import (
     ModelLoadError,
     ModelNotFound,
     OutOfMemory,
-    RateLimit,
     RateLimitError,
     RequestRefused,
     ServerError,
-    TokenLogprob,
 )
+from tt_compute_backends.mock_reply import Arrival, Booking, Effect, Reply, Strike
 from tt_compute_backends.mock_text import Dice
 
-__all__ = ["Arrival", "Reply", "Strike", "first_fault", "refused", "struck"]
+__all__ = ["first_fault", "struck"]
 
-Effect = Literal["fails", "stalls", "kills"]
-Booking = Literal["counted", "missing", "estimated", "too_large"]
 _EFFECTS: Mapping[FaultKind, Effect] = {"stall": "stalls", "engine_died": "kills"}
 _BOOKINGS: Mapping[FaultKind, Booking] = {
     "usage_missing": "missing",
@@ -56,45 +52,6 @@ _ALWAYS_BILLED: frozenset[FaultKind] = frozenset(
     {"connection", "malformed", "stall", "engine_died"}
 )
 """They break an answer that had begun; the others refuse a request before anything is made."""
-
-
-class Strike(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens instead of a good end."""
-
-    error: BackendError
-    effect: Effect
-    """Ends the sample, silences it, or takes the whole generation down."""
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One sample, known before it is made."""
-
-    pieces: tuple[str, ...] = ()
-    """What each token adds to the text; nothing for the tokens of a stop string."""
-    finish_reason: Literal["stop", "length"] = "stop"
-    logprobs: tuple[TokenLogprob, ...] = ()
-    """One per token, or none. Made up: they say nothing about the text."""
-    ttft_s: float = 0.0
-    token_s: float = 0.0
-    """Seconds between tokens; 0 = all at once."""
-    strike: Strike | None = None
-    """Hits once all pieces are made; None = nothing does."""
-    billed: bool = True
-    """Whether the prompt is billed: not for a request that was refused."""
-    booking: Booking = "counted"
-    """What is said of its tokens."""
-    factor: float = 1.0
-    """Of the tokens that are said to have been made."""
-    rate_limits: tuple[RateLimit, ...] = ()
-
-
-class Arrival(NamedTuple):
-    """How a sample came to be drawn."""
-
-    number: int
-    """Among all samples of the deployment, from 0 on."""
-    at_s: float
-    """Since the deployment was made."""
 
 
 def first_fault(
@@ -138,11 +95,6 @@ def struck(reply: Reply, fault: Fault, deployment: str) -> Reply:
         reply,
         pieces=reply.pieces[:made],
         logprobs=reply.logprobs[:made],
-        strike=Strike(error=error, effect=_EFFECTS.get(fault.kind, "fails")),
+        strike=Strike(error=mark(error, fault.kind), effect=_EFFECTS.get(fault.kind, "fails")),
         billed=made > 0 or fault.kind in _ALWAYS_BILLED,
     )
-
-
-def refused(error: BackendError) -> Reply:
-    """A sample of which nothing is made."""
-    return Reply(strike=Strike(error=error, effect="fails"), billed=False)

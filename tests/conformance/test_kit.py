@@ -34,7 +34,8 @@ from tt_compute.types import (
 from tt_compute_backends import mock, mock_replies
 from tt_compute_backends.mock import MockBackend
 from tt_compute_backends.mock_generation import MockGeneration
-from tt_compute_backends.mock_replies import Reply, ReplyMaker
+from tt_compute_backends.mock_replies import ReplyMaker
+from tt_compute_backends.mock_reply import Arrival, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -270,8 +271,8 @@ async def test_a_hang_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _reply(change: Callable[[ReplyMaker, int, Reply], Reply]) -> type[ReplyMaker]:
     class Changed(ReplyMaker):
-        def make(self, index: int) -> Reply:
-            return change(self, index, super().make(index))
+        def make(self, index: int, arrival: Arrival) -> Reply:
+            return change(self, index, super().make(index, arrival))
 
     return Changed
 
@@ -298,7 +299,7 @@ def _too_long(maker: ReplyMaker, index: int, reply: Reply) -> Reply:
 
 
 def _always_same(maker: ReplyMaker, index: int, reply: Reply) -> Reply:
-    return ReplyMaker.make(maker, 0)
+    return ReplyMaker.make(maker, 0, Arrival(number=0, at_s=0.0))
 
 
 def _without_logprobs(maker: ReplyMaker, index: int, reply: Reply) -> Reply:

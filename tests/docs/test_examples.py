@@ -17,6 +17,7 @@ from tt_compute.config import Config
 from tt_compute.profiles.library import FOLDERS, ProfileLibrary
 from tt_compute.profiles.validation import validate
 from tt_compute.registry import Registry, parse_options
+from tt_compute.testing.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -56,9 +57,16 @@ def yaml_pages() -> list[ParameterSet]:
     ]
 
 
+SCENARIO = "# scenario.yaml"
+"""First line of a scenario; the one of a page is there when its examples run."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    for block in blocks("yaml"):
+        if str(block.values[0]).startswith(SCENARIO):
+            (tmp_path / "scenario.yaml").write_text(str(block.values[0]), encoding="utf-8")
     (tmp_path / "questions.jsonl").write_text(QUESTIONS, encoding="utf-8")
     return tmp_path
 
@@ -100,6 +108,9 @@ def test_yaml_examples_load(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks("yaml", page)):
         text = str(block.values[0])
         first = text.partition("\n")[0]
+        if first == SCENARIO:
+            Scenario.parse(text, file=str(block.id))
+            continue
         if first == "# ttc.yaml":
             file = tmp_path / f"{number}.yaml"
             configurations.append(file)

@@ -17,7 +17,7 @@ from tt_compute.testing import VirtualClock, backend_env, deployment_spec
 from tt_compute.testing.mock_options import Latency, MockOptions
 from tt_compute.types import Delta, Failed, GenerateRequest, Message, Sample, SamplingParams
 from tt_compute_backends.mock_replies import ReplyMaker
-from tt_compute_backends.mock_strikes import Arrival
+from tt_compute_backends.mock_reply import Arrival
 from tt_compute_backends.mock_text import tokenize
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from tt_compute.errors import BackendError
 from tt_compute.testing.mock_answers import check_pattern
 
-__all__ = ["Fault", "FaultKind"]
+__all__ = ["Fault", "FaultKind", "is_fault", "mark"]
 
 FaultKind = Literal[
     "rate_limit",
@@ -74,3 +75,18 @@ class Fault(
                 raise ValueError(f"expected {name} >= 0, got {getattr(self, name)}")
         if self.until_s is not None and self.until_s <= self.from_s:
             raise ValueError(f"expected until_s > from_s, got {self.until_s} and {self.from_s}")
+
+
+def mark(error: BackendError, kind: FaultKind) -> BackendError:
+    """Note on an error which fault it comes from, as several faults share a class."""
+    error.add_note(_note(kind))
+    return error
+
+
+def is_fault(error: BackendError, kind: FaultKind) -> bool:
+    """Whether an error comes from such a fault."""
+    return _note(kind) in getattr(error, "__notes__", ())
+
+
+def _note(kind: FaultKind) -> str:
+    return f"fault of the mock: {kind}"

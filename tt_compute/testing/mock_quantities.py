@@ -7,7 +7,7 @@ import random
 
 import msgspec
 
-__all__ = ["Distribution", "Quantity", "draw_quantity", "least", "median", "percentile_95"]
+__all__ = ["Distribution", "Quantity", "draw_quantity", "least", "mean", "median", "percentile_95"]
 
 P95_Z = 1.6448536269514722
 """95th percentile of the standard normal distribution."""
@@ -46,13 +46,22 @@ class Distribution(
         assert value is not None
         return value
 
+    @property
+    def mean(self) -> float:
+        if self.min is not None and self.max is not None:
+            return (self.min + self.max) / 2
+        mu, sigma = self._log_normal()
+        return math.exp(mu + sigma**2 / 2)
+
     def draw(self, rng: random.Random) -> float:
         if self.min is not None and self.max is not None:
             return rng.uniform(self.min, self.max)
+        return rng.lognormvariate(*self._log_normal())
+
+    def _log_normal(self) -> tuple[float, float]:
         assert self.p50 is not None
         assert self.p95 is not None
-        sigma = math.log(self.p95 / self.p50) / P95_Z
-        return rng.lognormvariate(math.log(self.p50), sigma)
+        return math.log(self.p50), math.log(self.p95 / self.p50) / P95_Z
 
 
 Quantity = float | Distribution
@@ -62,6 +71,10 @@ Quantity = float | Distribution
 def draw_quantity(quantity: Quantity, rng: random.Random) -> float:
     """A fixed quantity itself, or a draw from its distribution."""
     return quantity.draw(rng) if isinstance(quantity, Distribution) else quantity
+
+
+def mean(quantity: Quantity) -> float:
+    return quantity.mean if isinstance(quantity, Distribution) else quantity
 
 
 def median(quantity: Quantity) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -48,6 +48,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for one in ids:
             if ids.count(one) > 1:
                 raise ValueError(f"deployment {one!r} is listed twice")
+        for deployment in self.deployments:
+            if (deployment.ability is None) != (deployment.asked(self.questions) is None):
+                raise ValueError(
+                    f"deployment {deployment.id!r}: `questions` and `ability` go together"
+                )
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -166,7 +171,7 @@ def _check_configuration(scenario: Scenario, document: Document) -> None:
 @contextmanager
 def _placed(
     document: Document, prefix: str = "", place: str = "", stated: MockDeployment | None = None
-) -> Iterator[None]:
+) -> Generator[None]:
     """Move an error from the configuration to the scenario."""
     try:
         yield

@@ -10,6 +10,7 @@ import msgspec
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.testing.mock_options import MockOptions
 from tt_compute.testing.mock_quantities import Quantity, median, percentile_95
+from tt_compute.testing.mock_quantities import mean as mean_of
 from tt_compute.testing.mock_questions import QuestionSet
 
 __all__ = ["MockDeployment", "UsdPerMtok"]
@@ -19,6 +20,8 @@ _NO_RATE = 10_000.0
 """What the profile of a mock that takes no time says, as the shipped one does: a plan needs some figure."""
 _SHORT_ANSWER_TOKENS = 5.0
 _LOCAL_HARDWARE = "mock"
+_FIXED = {"backend", "endpoint", "id", "kind", "options"}
+"""What makes a mock of a deployment."""
 _REMOTE_HARDWARE: Mapping[str, object] = {
     "id": "mock-remote",
     "name": "No hardware, elsewhere",
@@ -59,9 +62,15 @@ class MockDeployment(
     max_context_tokens: int = 131_072
     usd_per_mtok: UsdPerMtok | None = UsdPerMtok()
     """None = unknown; by default nothing is billed."""
-    profile: dict[str, object] = msgspec.field(default_factory=dict)
+    profile: dict[str, object] = msgspec.field(default_factory=dict[str, object])
     """Keys of the deployment's profile to state otherwise: a figure that is wrong, limits that are known,
     time-outs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fixed = sorted(_FIXED & self.profile.keys())
+        if fixed:
+            raise ValueError(f"profile: {', '.join(fixed)} cannot be stated there")
 
     def mapping(self, seed: int, questions: QuestionSet | None) -> dict[str, object]:
         """The deployment as ``ttc.yaml`` states one.
@@ -105,23 +114,21 @@ class MockDeployment(
             "max_context_tokens": self.max_context_tokens,
         }
         if questions is not None and self.ability is not None:
-            known = self._ability()
-            model["abilities"] = dict.fromkeys(get_args(TaskKind), known)
+            model["abilities"] = {task: self._ability() for task in get_args(TaskKind)}
         return model
 
     def _ability(self) -> dict[str, object]:
         assert self.ability is not None
         mean, concentration = self.ability.moments()
-        tokens = self.completion_tokens
+        stated = self.completion_tokens
+        tokens = _SHORT_ANSWER_TOKENS if stated is None else stated
         return {
             "success_rate": mean,
             "concentration": concentration,
             "wrong_agreement": self.ability.wrong_agreement,
             "abstain_rate": self.ability.abstain_rate,
-            "completion_tokens_mean": _SHORT_ANSWER_TOKENS if tokens is None else median(tokens),
-            "completion_tokens_p95": _SHORT_ANSWER_TOKENS
-            if tokens is None
-            else percentile_95(tokens),
+            "completion_tokens_mean": mean_of(tokens),
+            "completion_tokens_p95": percentile_95(tokens),
         }
 
     def _speed(self) -> dict[str, object]:
