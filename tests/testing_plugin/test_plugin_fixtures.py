@@ -281,3 +281,26 @@ def test_other_plugins_beside_it(
     pytester.makepyfile(OTHERS % mark + backend)
     result = pytester.runpytest_subprocess("-p", "tt_compute.testing.plugin", *arguments)
     result.assert_outcomes(passed=2)
+
+
+def test_unseeded_requests_are_the_same_in_every_run(run: Run) -> None:
+    """Whatever ran before; two requests of a test, and two tests, draw apart from each other."""
+    module = """
+        def seeds(client):
+            return [client.solve("What is 6 times 7?").receipt.seed for _ in range(2)]
+
+        def test_one(ttc_client):
+            print("SEEDS one", *seeds(ttc_client))
+
+        def test_two(ttc_client):
+            print("SEEDS two", *seeds(ttc_client))
+        """
+
+    def seeds(*arguments: str) -> set[str]:
+        result = run(module, "-rP", *arguments)
+        return {line for line in result.outlines if line.startswith("SEEDS")}
+
+    together = seeds()
+    numbers = [number for line in together for number in line.split()[2:]]
+    assert len(set(numbers)) == 4
+    assert seeds("-k", "two") < together

@@ -98,8 +98,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         how=_HOW_RECORDED if recorded else _HOW,
     )
     item.stash[TRIAL] = trial
-    with supervised(trial):
-        return (yield)
+    try:
+        with supervised(trial):
+            return (yield)
+    finally:
+        # Results of a test are not kept until the last one has run.
+        del item.stash[TRIAL]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -161,6 +165,7 @@ def _ttc_bench(
     bench = Bench(clock=ttc_clock, folder=tmp_path_factory.getbasetemp() / "tt_compute")
     request.node.stash[_BENCH] = bench
     yield bench
+    del request.node.stash[_BENCH]
     bench.close()
 
 
