@@ -213,14 +213,10 @@ async def test_time_that_is_moved_by_hand_wakes_who_is_due() -> None:
 def test_loops_may_take_turns_on_one_clock() -> None:
     """Once the sleepers of one loop are gone, another one may sleep at once."""
     clock = VirtualClock()
-
-    async def give_up() -> None:
-        with anyio.CancelScope() as scope:
-            asyncio.get_running_loop().call_soon(scope.cancel)
-            await clock.sleep(100.0)
-
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(give_up())
+    given_up = loop.create_task(clock.sleep(100.0))
+    loop.run_until_complete(asyncio.sleep(0))
+    given_up.cancel()
     asyncio.run(clock.sleep(1.0))
     loop.run_until_complete(clock.sleep(1.0))
     loop.close()

@@ -66,7 +66,8 @@ def test_a_programs_own_configuration_is_mocked_in_place(
 
         def test_it(ttc_mock, ttc_client):
             config = ttc_mock.like("ttc.yaml", {"groq/gpt-oss-120b": {"answers": ["The answer is 7."]}})
-            assert config.deployments[0].deployment.price.usd_per_mtok is not None
+            price = config.deployments[0].deployment.price.usd_per_mtok
+            assert price.output.value and price.output.as_of is None
             result = ttc_client.solve("What is 3 plus 4?")
             assert (result.answer, result.samples[0].deployment) == ("7", "groq/gpt-oss-120b")
             assert result.receipt.cost_usd > 0
