@@ -44,14 +44,26 @@ def test_a_scenario_file_makes_the_mock(run: Run, pytester: pytest.Pytester) -> 
     run(
         """
         from pathlib import Path
+        import pytest
+        import tt_compute as tt
         from tt_compute.testing import assert_fell_back
 
         def test_it(ttc_mock, ttc_client):
             ttc_mock(Path(__file__).parent / "scenario.yaml")
             result = ttc_client.solve("What is 3 plus 4?", strategy="single")
             assert_fell_back(result, source="cheap", to="dear", because="ServerError")
+
+        def test_mapping(ttc_mock, ttc_client):
+            ttc_mock({"deployments": [{"id": "a", "answers": ["The answer is 7."]}]})
+            assert ttc_client.solve("What is 3 plus 4?").samples[0].deployment == "a"
+
+        def test_both(ttc_mock):
+            with pytest.raises(tt.UsageError, match="answers cannot be given beside a scenario"):
+                ttc_mock("scenario.yaml", answers=["7"])
+            with pytest.raises(tt.UsageError, match="answers cannot be given beside `deployments`"):
+                ttc_mock(deployments=[{"id": "a"}], answers=["7"])
         """
-    ).assert_outcomes(passed=1)
+    ).assert_outcomes(passed=3)
 
 
 def test_a_programs_own_configuration_is_mocked_in_place(
@@ -201,6 +213,18 @@ def test_a_failed_test_shows_plan_samples_and_receipt(run: Run) -> None:
             "all together: *samples, *tokens, cost $0",
         ]
     )
+
+
+def test_samples_without_a_strategy_are_shown_by_what_they_took(run: Run) -> None:
+    """They have no plan and no receipt."""
+    result = run(
+        """
+        def test_it(ttc_client):
+            ttc_client.generate("What is 3 plus 4?", deployment="mock", n=3)
+            assert False
+        """
+    )
+    result.stdout.fnmatch_lines(["*- tt_compute -*", "all together: 3 samples, * tokens, cost $0"])
 
 
 def test_a_test_that_asked_nothing_shows_nothing(run: Run) -> None:

@@ -32,11 +32,15 @@ class MockBuilder:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    def __call__(self, scenario: Scenario | Path | str | None = None, **options: object) -> Config:
+    def __call__(
+        self,
+        scenario: Scenario | Mapping[str, object] | Path | str | None = None,
+        **options: object,
+    ) -> Config:
         """A configuration, to be given to a client or a program; nothing of its runs is kept.
 
         Args:
-            scenario: One that is made, or its YAML file; None = what ``options`` say.
+            scenario: One that is made, as a mapping, or its YAML file; None = what ``options`` say.
             options: Keys of a scenario. Where ``deployments`` is not among them, also those of its one
                 deployment, such as ``answers``, ``latency`` or ``faults``; its ``id`` is ``mock`` if not stated.
 
@@ -125,14 +129,20 @@ class Faults:
         return made
 
 
-def _scenario(scenario: Scenario | Path | str | None, options: Mapping[str, object]) -> Scenario:
+def _scenario(
+    scenario: Scenario | Mapping[str, object] | Path | str | None, options: Mapping[str, object]
+) -> Scenario:
     if scenario is not None:
         if options:
             raise UsageError(
                 f"{', '.join(options)} cannot be given beside a scenario, which has stated it",
                 hint="change the scenario, or leave it out",
             )
-        return scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
+        if isinstance(scenario, Scenario):
+            return scenario
+        if isinstance(scenario, Path | str):
+            return Scenario.load(scenario)
+        return Scenario.from_mapping(scenario)
     top = {name: value for name, value in options.items() if name in _OF_SCENARIO}
     own = {name: value for name, value in options.items() if name not in _OF_SCENARIO}
     if "deployments" not in top:

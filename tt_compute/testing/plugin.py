@@ -137,7 +137,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     trial = item.stash.get(TRIAL, None)
-    if report.failed and trial is not None and trial.results:
+    if report.failed and trial is not None and (trial.results or trial.spent.samples):
         from tt_compute.testing.report import runs_section  # noqa: PLC0415 - only where something failed
 
         report.sections.append(("tt_compute", runs_section(trial.results, trial.spent)))
