@@ -1,6 +1,6 @@
 """The file of a cassette: requests as backends got them, and the events that came of each.
 
-It holds nothing of the service: no address, no headers, no keys, and no names of requests.
+It holds no headers, no keys and no names of requests; of the service nothing but what its errors say.
 """
 
 from __future__ import annotations
