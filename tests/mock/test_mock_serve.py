@@ -226,7 +226,7 @@ async def test_what_nobody_waits_for_any_more_is_given_up() -> None:
             assert b"The" in await response.content.readline()
             assert len(prompts._backends["good"]._open) == 1
         async with asyncio.timeout(30):
-            while prompts._backends["good"]._open:
+            while prompts._backends["good"]._open:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0.01)
 
 
