@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal, assert_type
 
 import tt_compute as tt
+from tt_compute import testing
 
 
 def solve(client: tt.Client) -> None:
@@ -128,3 +129,22 @@ async def asynchronous() -> None:
                 if isinstance(event, tt.Sample):
                     assert_type(event.text, str)
                     generation.cancel(event.index)
+
+
+def a_test(
+    ttc_mock: testing.MockBuilder,
+    ttc_client: testing.MockClient,
+    ttc_clock: testing.VirtualClock,
+    ttc_faults: testing.Faults,
+    ttc_snapshot: testing.Snapshots,
+) -> None:
+    assert_type(ttc_mock(answers=["7"], objective={"quality": 0.9}), tt.Config)
+    assert_type(ttc_mock.like("ttc.yaml", {"cloud": {"answers": ["7"]}}), tt.Config)
+    assert_type(ttc_faults("rate_limit", deployment="mock", samples=[0]), tt.Config)
+    result = ttc_client.solve("hi")
+    assert_type(result, tt.Result)
+    testing.assert_plan(result, deployment="mock", strategy="single")
+    testing.assert_fell_back(result, source="mock", because="RateLimitError")
+    ttc_snapshot(result.plan)
+    assert_type(testing.plan_snapshot(result.plan), str)
+    ttc_clock.advance(60)
