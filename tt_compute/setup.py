@@ -31,6 +31,7 @@ from tt_compute.types import (
     Clock,
     DeploymentSpec,
     Finding,
+    ModelInfo,
     ModelStore,
     Probe,
     Secrets,
@@ -96,7 +97,7 @@ class Setup:
         env = _Env(clock=self.clock, secrets=EnvironmentSecrets(environ), models=self.models)
         self._backends = BackendPool(self.registry, env)
         self.dispatcher = make_dispatcher(self._backends, self.clock, self.config)
-        self._capabilities: dict[str, Capabilities] = {}
+        self._models: dict[str, ModelInfo] = {}
         self._planners: dict[str | None, Planner] = {}
         self._runs_since_estimates = 0
         self._estimates: Estimates | None = None
@@ -177,11 +178,13 @@ class Setup:
         Raises:
             BackendError: The backend cannot be made.
         """
-        if spec.id not in self._capabilities:
+        return (await self._model(spec)).capabilities
+
+    async def _model(self, spec: DeploymentSpec) -> ModelInfo:
+        if spec.id not in self._models:
             backend = await self._backends.get(spec)
-            models = await backend.models()
-            self._capabilities[spec.id] = models[0].capabilities
-        return self._capabilities[spec.id]
+            self._models[spec.id] = (await backend.models())[0]
+        return self._models[spec.id]
 
     def version(self, spec: DeploymentSpec) -> Version:
         """What the deployment runs now."""
@@ -259,6 +262,7 @@ class Setup:
     async def _make_planner(self, specs: tuple[DeploymentSpec, ...]) -> Planner:
         unavailable: dict[str, str] = {}
         capabilities: dict[str, Capabilities | None] = {}
+        planned = {spec.id: spec for spec in specs}
         for spec in specs:
             probe = self.probe(spec.backend)
             if not probe.available:
@@ -266,8 +270,20 @@ class Setup:
                 unavailable[spec.id] = f"{probe.reason}{mend}"
                 continue
             try:
-                capabilities[spec.id] = await self.capabilities(spec)
+                model = await self._model(spec)
             except BackendError as exc:
                 unavailable[spec.id] = exc.message
+                continue
+            capabilities[spec.id] = model.capabilities
+            planned[spec.id] = _with_context(spec, model)
         self.dispatcher.look(specs)
-        return Planner(specs, capabilities, unavailable, await self.estimates(), self.clock)
+        estimates = await self.estimates()
+        return Planner(tuple(planned.values()), capabilities, unavailable, estimates, self.clock)
+
+
+def _with_context(spec: DeploymentSpec, model: ModelInfo) -> DeploymentSpec:
+    """The deployment with the context that its backend knows of, where no profile states one."""
+    if spec.max_context_tokens is not None or model.max_context_tokens is None:
+        return spec
+    known = msgspec.structs.replace(spec.model, max_context_tokens=model.max_context_tokens)
+    return msgspec.structs.replace(spec, model=known)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tt_compute.errors import BackendConflict, BackendUnavailable
+from tt_compute.client import Client
+from tt_compute.config import Config
+from tt_compute.errors import BackendConflict, BackendUnavailable, TTComputeError
 from tt_compute.registry import Registration, Registry
 
 Install = Callable[[str], Path]
@@ -59,6 +61,30 @@ def test_the_tests_of_an_installed_plugin_pass(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 skipped" in done.stdout
+
+
+def test_plans_keep_to_the_context_that_a_plugin_tells(install: Install, tmp_path: Path) -> None:
+    """Where no profile states one: an answer is given the room that is there, and a prompt beyond it is refused."""
+    install("tt-ngram")
+    config = Config.from_mapping(
+        {
+            "deployments": [
+                {
+                    "id": "my/ngram",
+                    "backend": "ngram",
+                    "model": {"id": "ngram"},
+                    "hardware": {"id": "my-computer", "device": "cpu"},
+                }
+            ],
+            "store": {"enabled": False},
+        },
+        environ={"TTC_DATA_DIR": str(tmp_path / "data")},
+    )
+    with Client(config) as client:
+        result = client.solve("Tell of The keeper", strategy="single", seed=1)
+        assert result.text
+        with pytest.raises(TTComputeError, match="context of 512 tokens"):
+            client.solve("word " * 600, strategy="single")
 
 
 def test_two_distributions_with_one_name_are_both_named(install: Install) -> None:

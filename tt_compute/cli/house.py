@@ -239,7 +239,7 @@ async def _examine_deployment(setup: Setup, deployment: str) -> list[dict[str, A
     probe = setup.probe(spec.backend)
     detail = f"{spec.backend} {probe.version or ''}".strip()
     if not probe.available:
-        detail = f"{probe.reason} {probe.install}".strip()
+        detail = "; ".join(part for part in (probe.reason, probe.install) if part)
     findings = [_finding(f"{deployment}: backend", ok=probe.available, detail=detail)]
     for file in LocalModelStore(setup.config.cache_dir).list([spec.model]):
         here = file.state == "present"
