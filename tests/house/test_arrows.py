@@ -21,6 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "secrets": GROUND,
     "sqlite": set(),
     "sampling": GROUND,
+    "checks": GROUND | {"sampling"},
     "prompts": GROUND | {"sampling"},
     "registry": GROUND | {"backend"},
     "modelstore": GROUND | {"paths"},
