@@ -7,6 +7,8 @@ from typing import Literal, assert_type
 
 import tt_compute as tt
 from tt_compute import testing
+from tt_compute.strategies.callbacks import Model
+from tt_compute.strategies.tree_of_thought import Thoughts
 
 
 def solve(client: tt.Client) -> None:
@@ -53,6 +55,20 @@ def verifiers(client: tt.Client) -> None:
     client.solve("hi", verifier=is_even)
     client.solve("hi", verifier=score)
     client.solve("hi", verifier="exact=42")
+
+
+def strategies(client: tt.Client) -> None:
+    def propose(state: Thoughts, _model: Model) -> list[str]:
+        return [state.text]
+
+    async def evaluate(_state: Thoughts, model: Model) -> float:
+        return float(len(await model.ask("hi", 2, temperature=1.0)))
+
+    client.solve("hi", strategy=tt.Beam(width=4, scorer="p_true"))
+    client.solve("hi", strategy=tt.DVTS(scorer=lambda _prompt, text: len(text) > 1))
+    client.solve("hi", strategy=tt.TreeOfThought(propose=propose, evaluate=evaluate))
+    client.solve("hi", strategy=tt.DeepConf(consensus=None))
+    client.plan("hi", strategy=tt.Revise(chains=2))
 
 
 def plan(client: tt.Client) -> None:
