@@ -26,7 +26,7 @@ from tt_compute.results import (
     Tally,
     TextDelta,
 )
-from tt_compute.strategies.base import Ended, Outcome, Run, Strategy
+from tt_compute.strategies.base import Ended, Leg, Outcome, Run, Strategy
 from tt_compute.strategies.collecting import finished
 from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest, Reliability
 from tt_compute.verify.answer_task import AnswerTask
@@ -121,7 +121,7 @@ class Execution:
                     generation=generation,
                     messages=job.request.messages,
                     task=job.task,
-                    max_samples=job.chosen.max_samples,
+                    max_samples=job.chosen.first_samples,
                     wave=job.chosen.wave,
                     stop_rule=job.chosen.stop_rule,
                     verifier=job.verifier,
@@ -131,7 +131,7 @@ class Execution:
                     until_deadline=self._until_out_of_time,
                     sampling=job.request.sampling,
                     open=self._openings.further,
-                    rungs=len(job.rungs),
+                    legs=_legs(job.chosen),
                 )
             )
         late = self.outcome.stop_reason == "deadline" and not self._interruption.is_set()
@@ -187,7 +187,8 @@ class Execution:
 
     def _confidence(self, outcome: Outcome) -> float | None:
         """Unknown where other prompts took part: what the ability model knows is about the request's own."""
-        return None if self._openings.elsewhere else self.job.confidence(outcome)
+        further = self._openings.elsewhere and self.job.chosen.then is None
+        return None if further else self.job.confidence(outcome)
 
     def _out_of_time(self) -> bool:
         deadline = self.job.request.deadline
@@ -330,6 +331,20 @@ class _Watch:
         )
 
 
+def _legs(chosen: Candidate) -> tuple[Leg, ...]:
+    then = chosen.then
+    if then is None:
+        return ()
+    return (
+        Leg(
+            strategy=then.strategy,
+            stop_rule=then.stop_rule,
+            max_samples=then.max_samples,
+            wave=then.wave,
+        ),
+    )
+
+
 def _total(*costs_usd: float | None) -> float | None:
     known = [cost for cost in costs_usd if cost is not None]
     return sum(known) if len(known) == len(costs_usd) else None
@@ -339,7 +354,9 @@ def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
     whole = [one for one in outcome.ended if finished(one) and one.index not in elsewhere]
     answered = [one for one in whole if one.answer is not None]
     accepted, refused = _verdicts(job.verifier, answered)
-    votes = tuple(count for _, count in outcome.votes)
+    votes = outcome.own_votes
+    if votes is None:
+        votes = tuple(count for _, count in outcome.votes)
     return Tally(
         votes=votes or ((1,) if len(answered) == 1 else ()),
         abstained=len(whole) - len(answered),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import anyio.to_thread
 import msgspec
 
+from tt_compute.confidences import Asked, confidence_of
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker
 from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
-from tt_compute.planning.ability import TaskAbility, ability_of
-from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan, Premise
+from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
@@ -29,8 +27,7 @@ from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
-from tt_compute.strategies.base import Needs, Outcome, Strategy, needs_of
-from tt_compute.strategies.collecting import finished
+from tt_compute.strategies.base import Needs, Strategy, needs_of
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
     DeploymentSpec,
@@ -171,15 +168,23 @@ class Requests:
             await prepared.verifier.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        estimates = await self._setup.estimates()
-        ability = ability_of(spec.model, plan.task, estimates, estimate_tokens(prepared.messages))
-        if chosen.sampling.temperature == 0:
-            ability = ability.greedy()
+        rungs = [await self._rung(prepared, spec, chosen.sampling)]
+        if chosen.then is not None:
+            second = self._setup.spec(chosen.then.deployment)
+            later = await self._rung(prepared, second, chosen.then.sampling)
+            # The first one has had its say.
+            others = tuple(other for other in later.alternates if other is not spec)
+            rungs.append(msgspec.structs.replace(later, alternates=others))
+        asked = Asked(
+            task=plan.task,
+            prompt_tokens=estimate_tokens(prepared.messages),
+            estimates=await self._setup.estimates(),
+        )
         one_text = chosen.max_samples == 1
         version = self._setup.version(spec)
         request = GenerateRequest(
             messages=prepared.messages,
-            sampling=await self._final_sampling(chosen, spec, prepared.seed),
+            sampling=rungs[0].sampling,
             response_format=prepared.response_format,
             deltas="text" if stream_text and one_text else "none",
             deadline=None if limit_s is None else prepared.started + limit_s,
@@ -188,13 +193,7 @@ class Requests:
             id=secrets.token_hex(8),
             plan=plan,
             chosen=chosen,
-            rungs=(
-                Rung(
-                    spec=spec,
-                    sampling=request.sampling,
-                    alternates=self._alternates(prepared, spec),
-                ),
-            ),
+            rungs=tuple(rungs),
             strategy=prepared.strategy or get_strategy(chosen.strategy),
             request=request,
             task=prepared.task,
@@ -202,13 +201,23 @@ class Requests:
             judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,
-            confidence=partial(_confidence, ability),
+            confidence=confidence_of(chosen, asked, *(rung.spec for rung in rungs)),
             today=datetime.now(UTC).date(),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
+
+    async def _rung(
+        self, prepared: Prepared, spec: DeploymentSpec, sampling: SamplingParams
+    ) -> Rung:
+        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
+        sampling = msgspec.structs.replace(sampling, seed=prepared.seed)
+        capabilities = await self._setup.capabilities(spec)
+        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
+            sampling = msgspec.structs.replace(sampling, logprobs=1)
+        return Rung(spec=spec, sampling=sampling, alternates=self._alternates(prepared, spec))
 
     def _alternates(self, prepared: Prepared, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
         """The plan's other deployments, as it ranks them; a mock stands in for nothing real."""
@@ -246,16 +255,6 @@ class Requests:
         store = await self._setup.store()
         await store.feedback(result_id, correct=correct)
         self._setup.learned(at_once=True)
-
-    async def _final_sampling(
-        self, chosen: Candidate, spec: DeploymentSpec, seed: int
-    ) -> SamplingParams:
-        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
-        sampling = msgspec.structs.replace(chosen.sampling, seed=seed)
-        capabilities = await self._setup.capabilities(spec)
-        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
-            sampling = msgspec.structs.replace(sampling, logprobs=1)
-        return sampling
 
 
 def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
@@ -300,7 +299,8 @@ def _strategy(options: SolveOptions) -> str | None:
     """
     strategy, stop = _strategy_name(options), options.get("stop")
     scored = stop is not None and is_score_rule(stop)
-    if stop is not None and strategy not in (None, "best_of_n" if scored else "majority"):
+    holders = (None, "best_of_n") if scored else (None, "majority", "cascade")
+    if stop is not None and strategy not in holders:
         about, wanted = (
             ("is about scored samples", "best_of_n") if scored else ("ends a vote", "majority")
         )
@@ -387,15 +387,6 @@ def _seed(sampling: SamplingParams) -> int:
     watching = supervisor()
     given = None if watching is None else watching.seed()
     return secrets.randbits(SEED_BITS) if given is None else given
-
-
-def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:
-    """What the votes say of the answer; None for answers that a verifier picked, not a vote."""
-    if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
-        return None
-    abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
-    votes = [count for _, count in outcome.votes] or [1]
-    return vote_confidence(ability, votes, abstentions)
 
 
 def _is_mock(spec: DeploymentSpec) -> bool:

@@ -18,7 +18,7 @@ from tt_compute.options import SolveOptions
 from tt_compute.planning.plan_file import PLAN_AGAIN, check_plan
 from tt_compute.planning.premises import changes, premise_of
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Plan
+from tt_compute.planning.types import Candidate, Plan, Stage
 from tt_compute.setup import Setup
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES
 from tt_compute.strategies.base import needs_of
@@ -99,6 +99,12 @@ async def replay(setup: Setup, plan: Plan, request: PlanRequest) -> Replay:
         f"the plan's deployment {chosen.deployment} has changed: {change}"
         for change in await _examine(setup, plan, chosen, request)
     ]
+    if chosen.then is not None:
+        second = _as_candidate(chosen, chosen.then)
+        warnings += [
+            f"the plan's deployment {second.deployment} has changed: {change}"
+            for change in await _examine(setup, plan, second, request)
+        ]
     others = {one.deployment: one for one in plan.candidates if one.deployment != chosen.deployment}
     unfit: set[str] = set()
     for name, other in others.items():
@@ -118,6 +124,20 @@ def _chosen(plan: Plan) -> Candidate:
     check_plan(msgspec.structs.replace(plan, candidates=() if chosen is None else (chosen,)))
     assert chosen is not None
     return chosen
+
+
+def _as_candidate(chosen: Candidate, then: Stage) -> Candidate:
+    """The second deployment of a cascade, to be held against what there is now."""
+    return msgspec.structs.replace(
+        chosen,
+        deployment=then.deployment,
+        backend=then.backend,
+        model=then.model,
+        max_samples=then.max_samples,
+        wave=then.wave,
+        sampling=then.sampling,
+        then=None,
+    )
 
 
 async def _examine(

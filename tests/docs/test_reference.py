@@ -266,7 +266,7 @@ def teach(folder: Path) -> None:
     learned = folder / "elsewhere.json"
     with tt.Client() as client:
         for _ in range(2):
-            client.feedback(client.solve("6 times 7?").id, correct=True)
+            client.feedback(client.solve("6 times 7?", strategy="majority").id, correct=True)
     run_quietly("estimates", "export", str(learned), "--mock")
     learned.write_text(re.sub(r'"origin": "\w+"', '"origin": "0123"', learned.read_text()))
     run_quietly("estimates", "import", str(learned))
@@ -298,7 +298,7 @@ def test_json_keys_are_those_of_the_document(
         return
     if path == "ttc report":
         with tt.Client() as client:
-            client.feedback(client.solve("6 times 7?").id, correct=True)
+            client.feedback(client.solve("6 times 7?", strategy="majority").id, correct=True)
     if path == "ttc mock serve":
         monkeypatch.setattr("tt_compute.cli.mock._until_interrupted", checkpoint)
     if path.startswith("ttc estimates"):

@@ -67,6 +67,7 @@ ARROWS: dict[str, set[str]] = {
 CLIENT_LEVEL = {
     "batch",
     "client",
+    "confidences",
     "dispatch_setup",
     "execution",
     "judging",

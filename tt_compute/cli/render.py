@@ -37,9 +37,14 @@ def plan_lines(chosen: Candidate) -> Text:
     """The decision and what is expected of it, in three lines."""
     what = chosen.strategy
     if chosen.max_samples > 1:
-        what += f" of up to {chosen.max_samples}, {chosen.wave} at once"
+        what += f" of up to {chosen.first_samples}, {chosen.wave} at once"
     if chosen.stop_rule:
         what += f", stop rule {chosen.stop_rule}"
+    where = chosen.deployment
+    if chosen.then is not None:
+        then, share = chosen.then, chosen.then.share
+        often = "" if share is None else f" (for {_percent(share)} of such questions)"
+        where += f", then {then.deployment}{often}: {then.strategy} of up to {then.max_samples}"
     predicted = chosen.predicted
     p95 = "" if predicted.latency_p95_s is None else f" (p95 {_seconds(predicted.latency_p95_s)})"
     figures = (
@@ -50,7 +55,7 @@ def plan_lines(chosen: Candidate) -> Text:
     )
     rows = (
         (Text("Plan", "bold"), printable(what)),
-        (Text("on", "bold"), printable(chosen.deployment)),
+        (Text("on", "bold"), printable(where)),
         (Text("predicted", "bold"), ", ".join(figures)),
     )
     return columns(rows)
@@ -60,13 +65,13 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
     """The candidates worth looking at, by deployment; the chosen one is marked."""
     shown = list(rows)
     lines: list[Sequence[Cell] | Text] = []
-    deployments = dict.fromkeys(candidate.deployment for candidate, _ in shown)
-    for deployment in deployments:
-        lines.append(Text(printable(deployment), "bold"))
+    places = dict.fromkeys(_where(candidate) for candidate, _ in shown)
+    for place in places:
+        lines.append(Text(printable(place), "bold"))
         lines += [
             _candidate_row(candidate, chosen=chosen)
             for candidate, chosen in shown
-            if candidate.deployment == deployment
+            if _where(candidate) == place
         ]
     header = "", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples"
     table = columns(lines, header=header, right=range(2, len(header)))
@@ -127,13 +132,27 @@ def _strategy(candidate: Candidate) -> str:
     return f"{candidate.strategy} {rule}".rstrip()
 
 
+def _where(candidate: Candidate) -> str:
+    then = candidate.then
+    return candidate.deployment if then is None else f"{candidate.deployment} → {then.deployment}"
+
+
+def _budget(candidate: Candidate) -> str:
+    then = candidate.then
+    return f"{candidate.first_samples}" + ("" if then is None else f"+{then.max_samples}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
     predicted = candidate.predicted
     style = "bold green" if chosen else ("" if candidate.feasible else "dim")
     cells = (
         f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
         _strategy(candidate),
-        str(candidate.max_samples),
+        _budget(candidate),
         str(candidate.wave),
         _probability(predicted.quality),
         _seconds(predicted.latency_p50_s),

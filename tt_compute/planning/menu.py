@@ -35,13 +35,14 @@ __all__ = [
     "PREDICTED",
     "Offer",
     "Option",
+    "Then",
     "Wanted",
     "default_max_tokens",
     "make_offer",
     "sampling_for",
 ]
 
-PREDICTED = ("single", "majority", "best_of_n")
+PREDICTED = ("single", "majority", "best_of_n", "cascade")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
@@ -72,6 +73,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A lone sample is drawn at temperature 0."""
     prompt_tokens: int | None = None
     """About how long the prompt is; None = of any length."""
+    judged: bool = False
+    """A verifier judges samples."""
     reliability: Reliability | None = Reliability()
     """Of the verifier, if there is one; None = unknown."""
 
@@ -94,6 +97,19 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     p50: Load | None = None
     """The run whose latency is the median; None when unknown."""
     p95: Load | None = None
+    then: Then | None = None
+    """What is handed on to another deployment; all but its own figures are of both together."""
+
+
+class Then(msgspec.Struct, frozen=True, kw_only=True):
+    """The second deployment of a cascade."""
+
+    offer: int
+    """Position of its offer."""
+    share: float
+    """Of the questions that come to it."""
+    option: Option
+    """What it does with them; its figures are means over all questions."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +186,8 @@ def make_offer(
         ability = _without_quality(ability, reason)
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
     lengths = _lengths(ability, max_tokens)
-    options = tuple(_Options(spec, meter, ability, lengths, wanted, widest=widest))
+    made = _Options(spec, meter, ability, lengths, wanted, widest=widest)
+    options = tuple(made)
     return Offer(
         spec=spec,
         options=options,
@@ -188,7 +205,7 @@ def make_offer(
         kv_tokens=tokens_that_fit(spec),
         allowances=unused(spec.deployment.limits),
         most_samples=max((one.p95.samples for one in options if one.p95 is not None), default=0.0),
-        widest=max((option.wave for option in options), default=1),
+        widest=max((option.wave for option in options), default=made.best_width),
     )
 
 
@@ -264,6 +281,8 @@ class _Options:
             "best_of_n": self._best_of_n,
         }
         for name in self._wanted.strategies:
+            if name == "cascade":
+                continue
             yield from makers[name]() if name in makers else self._unpredicted(name)
 
     def _single(self) -> Iterator[Option]:
@@ -309,6 +328,11 @@ class _Options:
         if most == 1:
             return [1] if self._wanted.strategies == (strategy,) else []
         return _ladder(2, most) if known else [most]
+
+    @property
+    def best_width(self) -> int:
+        """Of any run."""
+        return self._best_width(self._cap)
 
     def _best_width(self, cap: int) -> int:
         """The narrowest width with the highest throughput; the widest allowed where no speed is known."""

@@ -20,7 +20,7 @@ from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
 from tt_compute.stopping import NO_VOTE, StopRule, Votes, decided, fewest_more, parse_stop_rule
 
-__all__ = ["Drawn", "Trial", "contest_trials", "vote_trials"]
+__all__ = ["Drawn", "Trial", "contest_trials", "single_trials", "vote_trials"]
 
 TRIALS = 192
 _TRIALS_OF_LARGE = 96
@@ -53,6 +53,8 @@ class Trial(NamedTuple):
     """(rows alive, decode steps with so many)."""
     drawn: tuple[Drawn, ...] = ()
     """Its samples in the order of drawing."""
+    settled: bool = True
+    """Whether the stop rule was satisfied, or a sample accepted; else the budget ended it."""
 
 
 def vote_trials(
@@ -100,6 +102,15 @@ def contest_trials(
     places = _stratified([share for _, share in accepted], trials, rng)
     held = [_contest(rng, draw, chances[place], budget, wave) for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
+
+
+def single_trials(lengths: Lengths, trials: int = TRIALS) -> tuple[Trial, ...]:
+    """One sample, of evenly spread levels of length."""
+    levels = (lengths.quantile((place + 0.5) / trials) for place in range(trials))
+    return tuple(
+        Trial(1, 1, tokens, ((1, tokens),), (Drawn(tokens, -1),))
+        for tokens in (max(1.0, level) for level in levels)
+    )
 
 
 def _drawer(lengths: Lengths, rng: random.Random) -> Callable[[], float]:
@@ -191,8 +202,18 @@ class _Vote:
             if self._count(now):
                 break
         return Trial(
-            len(self._ends), self._depths[last], now, tuple(rows.items()), self._until(now)
+            len(self._ends),
+            self._depths[last],
+            now,
+            tuple(rows.items()),
+            self._until(now),
+            settled=self._settled(),
         )
+
+    def _settled(self) -> bool:
+        rule = self._ballot.rule
+        votes = Votes(self._order) if self._ordered else self._votes
+        return rule is not None and rule.settled(votes)
 
     def _until(self, now: float) -> tuple[Drawn, ...]:
         """The samples, those that are still alive cut off."""
@@ -285,4 +306,5 @@ def _contest(
         now = end
     for end, place, _ in live:
         drawn[place] = Drawn(drawn[place].tokens - (end - now), drawn[place].after)
-    return Trial(len(drawn), depths[last], now, tuple(rows.items()), tuple(drawn))
+    course = tuple(rows.items()), tuple(drawn)
+    return Trial(len(drawn), depths[last], now, *course, settled=accepted)

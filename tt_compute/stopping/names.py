@@ -12,6 +12,7 @@ from tt_compute.stopping.beta import BetaRule
 from tt_compute.stopping.certainty import CertainRule
 from tt_compute.stopping.dirichlet import DirichletRule
 from tt_compute.stopping.esc import EscRule
+from tt_compute.stopping.gate import Gate
 from tt_compute.stopping.lead import LeadRule
 from tt_compute.stopping.pandora import PandoraRule
 from tt_compute.stopping.ppr import parse_ppr
@@ -48,6 +49,8 @@ def parse_stop_rule(text: str) -> StopRule:
         InvalidRequestError: It is one of scores, or its parameters are no numbers or out of range.
     """
     name, _, parameters = text.partition(":")
+    if name == "gate":
+        return Gate(parse_stop_rule(parameters))
     make = STOP_RULES.get(name)
     if make is not None:
         return make(parameters)

@@ -11,6 +11,7 @@ from tt_compute.strategies.base import Ended, Needs, Opener, Outcome, Run, Strat
 from tt_compute.strategies.beam import Beam
 from tt_compute.strategies.best_of_n import BestOfN
 from tt_compute.strategies.budget_forcing import BudgetForcing
+from tt_compute.strategies.cascade import Cascade
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.deepconf import DeepConf
 from tt_compute.strategies.dvts import DVTS
@@ -44,6 +45,7 @@ _ALL: tuple[Strategy, ...] = (
     Refine(),
     BudgetForcing(),
     DeepConf(),
+    Cascade(),
 )
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({one.name: one for one in _ALL})
 """Name -> strategy. They hold no state: one object serves every run."""

@@ -20,6 +20,7 @@ from tt_compute.verify.base import Answer, Task, Verifier
 
 __all__ = [
     "Ended",
+    "Leg",
     "Needs",
     "Observer",
     "Opener",
@@ -57,6 +58,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Every sample that was drawn, by index."""
     votes: tuple[tuple[str, int], ...] = ()
     """Shown answer and number of votes, leader first."""
+    stage: int = 0
+    """Which of the plan's deployments answered; ``votes`` are its own."""
+    own_votes: tuple[int, ...] | None = None
+    """Votes of the first deployment where another one answered, those for the answer first; None = ``votes``."""
     verifier_tokens: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -104,6 +109,15 @@ class Opener(Protocol):
         ...
 
 
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan has a further deployment do."""
+
+    strategy: str
+    stop_rule: str | None
+    max_samples: int
+    wave: int
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """All a strategy may use."""
 
@@ -127,8 +141,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How samples of ``generation`` are drawn."""
     open: Opener | None = None
     """None = recorded samples, or others that no further prompt can be put to."""
-    rungs: int = 1
-    """Deployments that ``open`` may use."""
+    legs: tuple[Leg, ...] = ()
+    """The plan's further deployments; ``rung=1`` of ``open`` is the first of them."""
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
