@@ -39,8 +39,12 @@ class SolveOptions(TypedDict, total=False):
     """``single``, ``majority`` or ``best_of_n``."""
     stop: str | None
     """Stop rule of a vote, such as ``beta`` or ``beta:0.99``."""
+    weight: str | None
+    """What votes weigh by: ``logprob``, ``certainty``, ``tail`` or ``verifier``, each also with a softmax's
+    temperature behind a colon. Asks for ``majority``, which then draws the whole budget unless ``stop="certain"``."""
     verifier: str | Verifier | VerifierCallable | None
-    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``."""
+    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``, unless
+    it is what votes weigh by."""
     sampling: SamplingParams | None
     """Overrides of the plan's sampling; None in it leaves a value to the plan."""
     seed: int | None
@@ -64,6 +68,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "deployment": str,
         "strategy": str,
         "stop": str,
+        "weight": str,
         "verifier": object,
         "sampling": SamplingParams,
         "seed": int,

@@ -41,6 +41,7 @@ from tt_compute.verify.base import Readied, Verifier
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["Prepared", "Requests"]
 
@@ -242,10 +243,10 @@ class Requests:
     ) -> SamplingParams:
         """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
         sampling = msgspec.structs.replace(chosen.sampling, seed=seed)
-        capabilities = await self._setup.capabilities(spec)
-        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
-            sampling = msgspec.structs.replace(sampling, logprobs=1)
-        return sampling
+        wanted = 1 if chosen.weight is None else max(1, parse_weight(chosen.weight).most_logprobs)
+        most = (await self._setup.capabilities(spec)).max_logprobs
+        logprobs = max(sampling.logprobs, min(wanted, most))
+        return msgspec.structs.replace(sampling, logprobs=logprobs)
 
 
 def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
@@ -260,6 +261,8 @@ def _request(
     options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
 ) -> PlanRequest:
     sampling = _sampling(options)
+    weight = options.get("weight")
+    needed = 0 if weight is None else parse_weight(weight).least_logprobs
     return PlanRequest(
         task=kind,
         input_tokens=estimate_tokens(messages),
@@ -267,9 +270,10 @@ def _request(
         deployment=options.get("deployment"),
         strategy=_strategy(options),
         stop_rule=options.get("stop"),
+        weight=None if weight is None else parse_weight(weight).name,
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
-        logprobs=sampling.logprobs,
+        logprobs=max(sampling.logprobs, needed),
         json_schema=options.get("response_format") is not None,
     )
 
@@ -281,6 +285,9 @@ def _strategy(options: SolveOptions) -> str | None:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
     strategy, stop = options.get("strategy"), options.get("stop")
+    if options.get("weight") is not None:
+        _check_weight(options)
+        return "majority"
     scored = stop is not None and is_score_rule(stop)
     if stop is not None and strategy not in (None, "best_of_n" if scored else "majority"):
         about, wanted = (
@@ -299,6 +306,28 @@ def _strategy(options: SolveOptions) -> str | None:
             hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
         )
     return strategy or "best_of_n"
+
+
+def _check_weight(options: SolveOptions) -> None:
+    """Refuse what does not go with votes that weigh."""
+    weighting = parse_weight(options.get("weight") or "")
+    strategy, verifier = options.get("strategy"), options.get("verifier")
+    if strategy not in (None, "majority"):
+        raise InvalidRequestError(
+            f"votes weigh by {weighting.name!r}, and the strategy {strategy!r} holds none",
+            hint="leave `weight` out, or use the strategy 'majority'",
+        )
+    check_weighted_rule(options.get("stop"), weighting)
+    if weighting.judged and verifier is None:
+        raise InvalidRequestError(
+            f"the weight {weighting.name!r} needs a verifier",
+            hint="pass verifier=, or use the weight 'logprob'",
+        )
+    if verifier is not None and not weighting.judged:
+        raise InvalidRequestError(
+            f"a verifier was given, and votes that weigh by {weighting.name!r} ask none",
+            hint="leave one of the two out, or use the weight 'verifier'",
+        )
 
 
 def _sampling(options: SolveOptions) -> SamplingParams:

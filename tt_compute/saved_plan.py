@@ -21,6 +21,7 @@ from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.setup import Setup
 from tt_compute.types import DeploymentSpec
+from tt_compute.weights import parse_weight
 
 __all__ = ["Replay", "check_beside", "replay"]
 
@@ -57,10 +58,11 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         raise InvalidRequestError(
             f"the plan has a seed, {seed}, and another is given", hint="leave it out"
         )
-    asks, judged = chosen.strategy == "best_of_n", options.get("verifier") is not None
+    weighs = chosen.weight is not None and parse_weight(chosen.weight).judged
+    asks, judged = weighs or chosen.strategy == "best_of_n", options.get("verifier") is not None
     if asks and not judged:
         raise InvalidRequestError(
-            "the plan's strategy 'best_of_n' needs a verifier, and a plan holds none",
+            f"the plan's strategy {chosen.strategy!r} needs a verifier, and a plan holds none",
             hint="pass the verifier again",
         )
     if judged and not asks:

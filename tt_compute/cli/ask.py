@@ -68,6 +68,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",
     ),
     click.option(
+        "--weight",
+        help="What votes weigh by: logprob, certainty, tail or verifier, each also with a temperature (:T).",
+    ),
+    click.option(
         "--verifier",
         help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "
         "or module:function.",

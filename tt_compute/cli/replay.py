@@ -34,9 +34,8 @@ from tt_compute.replay.sweep import budgets, rules, sweep
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.strategies import get_strategy
-from tt_compute.strategies.weighted import check_weighted_rule
-from tt_compute.strategies.weights import Weighting, parse_weight
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.weights import Weighting, check_weighted_rule, parse_weight
 
 __all__ = ["replay"]
 

@@ -28,6 +28,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Only this strategy."""
     stop_rule: str | None = None
     """Only votes, under this rule."""
+    weight: str | None = None
+    """Only votes that weigh by this."""
     has_verifier: bool = False
     """Whether samples can be judged."""
     reliability: Reliability | None = Reliability()

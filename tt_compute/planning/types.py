@@ -89,11 +89,15 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     predicted: Prediction
     sampling: SamplingParams = SamplingParams()
     """Not part of the JSON contract: how the samples will be drawn."""
+    weight: str | None = None
+    """What votes weigh by; None = all alike."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON contract's ``C``."""
+        """The JSON contract's ``C``; with ``weight`` where votes weigh."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         del document["sampling"]
+        if self.weight is None:
+            del document["weight"]
         return document
 
 

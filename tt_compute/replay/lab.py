@@ -13,7 +13,7 @@ from tt_compute.replay.answers import Question
 from tt_compute.replay.figures import Bill, Figures, figures_of
 from tt_compute.replay.play import Course, Orders, Policy, orders_of, play_all, play_single
 from tt_compute.replay.recording import Recording
-from tt_compute.strategies.weights import parse_weight
+from tt_compute.weights import parse_weight
 
 __all__ = ["Baselines", "Lab", "Report", "check_budget", "check_recorded", "fixed", "pass_at"]
 

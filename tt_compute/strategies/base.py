@@ -76,7 +76,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Most samples in flight at once."""
     stop_rule: str | None
     weight: str | None = None
-    """What votes weigh by, as ``weights.parse_weight`` reads it; None = all alike."""
+    """What votes weigh by, as ``tt_compute.weights.parse_weight`` reads it; None = all alike."""
     verifier: Verifier | None
     rng: random.Random
     """Seeded from the request; breaks ties."""

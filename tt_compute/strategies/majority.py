@@ -8,7 +8,7 @@ from tt_compute.strategies.base import Outcome, Run
 from tt_compute.strategies.collecting import Collector
 from tt_compute.strategies.voting import Ballot, vote_outcome
 from tt_compute.strategies.weighted import WeightedVote
-from tt_compute.strategies.weights import parse_weight
+from tt_compute.weights import parse_weight
 
 __all__ = ["Majority"]
 

@@ -6,46 +6,17 @@ import anyio
 import anyio.abc
 import msgspec
 
-from tt_compute.errors import InvalidRequestError, UsageError
+from tt_compute.errors import UsageError
 from tt_compute.results import StopReason
-from tt_compute.stopping import (
-    CertainRule,
-    certain_by_weight,
-    fewest_until_certain_by_weight,
-    parse_stop_rule,
-)
+from tt_compute.stopping import certain_by_weight, fewest_until_certain_by_weight
 from tt_compute.strategies.base import Ended, Outcome, Run
 from tt_compute.strategies.collecting import Collector
 from tt_compute.strategies.judgements import Judgements
 from tt_compute.strategies.voting import Ballot, vote_outcome
-from tt_compute.strategies.weights import Weighting
 from tt_compute.types import Sample
+from tt_compute.weights import Weighting, check_weighted_rule
 
-__all__ = ["WeightedVote", "check_weighted_rule"]
-
-
-def check_weighted_rule(rule: str | None, weighting: Weighting) -> None:
-    """Refuse a stop rule that would end a weighted vote for no good reason.
-
-    Rules of votes count votes; what they say of the leader holds for no other one. ``certain`` is about any
-    sums, as long as it is known how much a sample that is still to come could weigh at most.
-
-    Raises:
-        UnknownNameError: There is no such rule.
-        InvalidRequestError: It is another one than ``certain``, or the weights have no bound.
-    """
-    if rule is None:
-        return
-    if not isinstance(parse_stop_rule(rule), CertainRule):
-        raise InvalidRequestError(
-            f"the stop rule {rule!r} counts votes, and these weigh by {weighting.name!r}",
-            hint="use `certain`, or leave it out to draw the whole budget",
-        )
-    if not weighting.bounded:
-        raise InvalidRequestError(
-            f"nothing is certain before the budget ends: the weight {weighting.name!r} has no upper bound",
-            hint="leave the stop rule out, or use the weight 'logprob'",
-        )
+__all__ = ["WeightedVote"]
 
 
 class WeightedVote:

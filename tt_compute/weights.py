@@ -15,12 +15,14 @@ from typing import Literal
 import msgspec
 
 from tt_compute.errors import InvalidRequestError, UnknownNameError
+from tt_compute.stopping import CertainRule, parse_stop_rule
 from tt_compute.types import Sample, TokenLogprob
 
 __all__ = [
     "WEIGHTS",
     "Weighting",
     "borda_weights",
+    "check_weighted_rule",
     "mean_logprob",
     "parse_weight",
     "score_weights",
@@ -224,3 +226,27 @@ def _temperature(name: str, text: str) -> float:
             f"the weight {name!r} takes a temperature above 0, got {text!r}", hint=_EXAMPLE
         )
     return value
+
+
+def check_weighted_rule(rule: str | None, weighting: Weighting) -> None:
+    """Refuse a stop rule that would end a weighted vote for no good reason.
+
+    Rules of votes count votes; what they say of the leader holds for no other one. ``certain`` is about any
+    sums, as long as it is known how much a sample that is still to come could weigh at most.
+
+    Raises:
+        UnknownNameError: There is no such rule.
+        InvalidRequestError: It is another one than ``certain``, or the weights have no bound.
+    """
+    if rule is None:
+        return
+    if not isinstance(parse_stop_rule(rule), CertainRule):
+        raise InvalidRequestError(
+            f"the stop rule {rule!r} counts votes, and these weigh by {weighting.name!r}",
+            hint="use `certain`, or leave it out to draw the whole budget",
+        )
+    if not weighting.bounded:
+        raise InvalidRequestError(
+            f"nothing is certain before the budget ends: the weight {weighting.name!r} has no upper bound",
+            hint="leave the stop rule out, or use the weight 'logprob'",
+        )

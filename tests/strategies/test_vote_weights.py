@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tt_compute.errors import InvalidRequestError, UnknownNameError
-from tt_compute.strategies.weights import (
+from tt_compute.types import Sample, TokenLogprob
+from tt_compute.weights import (
     borda_weights,
     mean_logprob,
     parse_weight,
@@ -19,7 +20,6 @@ from tt_compute.strategies.weights import (
     token_confidence,
     top_certainty,
 )
-from tt_compute.types import Sample, TokenLogprob
 
 CONFIDENCES = st.lists(st.floats(-50, 50), min_size=1, max_size=12)
 
