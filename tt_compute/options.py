@@ -13,7 +13,7 @@ from tt_compute.errors import InvalidRequestError
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import JsonSchemaFormat, SamplingParams
-from tt_compute.verify.base import Verifier, VerifierCallable
+from tt_compute.verify.base import EqualityCallable, Verifier, VerifierCallable
 
 __all__ = ["SolveOptions", "checked"]
 
@@ -42,6 +42,9 @@ class SolveOptions(TypedDict, total=False):
     weight: str | None
     """What votes weigh by: ``logprob``, ``certainty``, ``tail`` or ``verifier``, each also with a softmax's
     temperature behind a colon. Asks for ``majority``, which then draws the whole budget unless ``stop="certain"``."""
+    equal: str | EqualityCallable | None
+    """Which answers vote together: ``exact``, ``numeric``, ``math``, ``semantic=DEPLOYMENT,THRESHOLD``, or a callable
+    ``(answer, answer) -> bool``. Default: as the kind of task compares them."""
     verifier: str | Verifier | VerifierCallable | None
     """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``, unless
     it is what votes weigh by."""
@@ -69,6 +72,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "strategy": str,
         "stop": str,
         "weight": str,
+        "equal": object,
         "verifier": object,
         "sampling": SamplingParams,
         "seed": int,

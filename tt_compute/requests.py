@@ -13,7 +13,7 @@ import msgspec
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
-from tt_compute.judging import asker
+from tt_compute.judging import asker, embedder, scorer
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
@@ -37,7 +37,8 @@ from tt_compute.types import (
     Message,
     SamplingParams,
 )
-from tt_compute.verify.base import Readied, Verifier
+from tt_compute.verify.base import Equality, Readied, Verifier
+from tt_compute.verify.equality import get_equality
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
@@ -88,6 +89,7 @@ class Requests:
         task = get_task(
             kind, messages, options.get("response_format"), math_process=self._setup.math
         )
+        task.equality = self._equality(options)
         judging = Ledger(started, today=datetime.now(UTC).date())
         verifier = options.get("verifier")
         tools = self._tools(options, judging)
@@ -127,13 +129,28 @@ class Requests:
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)
 
-    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+    def _equality(self, options: SolveOptions) -> Equality | None:
+        given = options.get("equal")
+        if given is None:
+            return None
+        objective = self._objective_in_force(options)
+        return get_equality(
+            given,
+            process=self._setup.math,
+            embedder=lambda name: embedder(self._setup, name, objective),
+        )
+
+    def _objective_in_force(self, options: SolveOptions) -> Objective:
         made = options.get("plan")
-        objective = self._objective(options) if made is None else made.objective
+        return self._objective(options) if made is None else made.objective
+
+    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+        objective = self._objective_in_force(options)
         return VerifierTools(
             text=self._setup.text,
             sandbox=self._setup.sandbox,
             judge=lambda name: asker(self._setup, name, objective, judging),
+            scorer=lambda name: scorer(self._setup, name, objective),
             response_format=options.get("response_format"),
         )
 
@@ -157,14 +174,15 @@ class Requests:
 
         Raises:
             InfeasibleError: The plan chose nothing.
-            VerifierError: The verifier cannot judge here.
+            VerifierError: The verifier, or the equality of answers, cannot judge here.
         """
         plan, chosen = prepared.plan, prepared.plan.chosen
         if chosen is None:
             raise InfeasibleError(plan.advice or "no plan meets the objective")
-        if isinstance(prepared.verifier, Readied):
-            # Before a sample is paid for that nothing could judge.
-            await prepared.verifier.ready()
+        for judge in (prepared.verifier, prepared.task.equality):
+            if isinstance(judge, Readied):
+                # Before a sample is paid for that nothing could judge.
+                await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
         estimates = await self._setup.estimates()

@@ -25,7 +25,7 @@ from tt_compute.weights import parse_weight
 
 __all__ = ["Replay", "check_beside", "replay"]
 
-_OF_THE_REQUEST = frozenset({"plan", "system", "verifier", "response_format", "seed"})
+_OF_THE_REQUEST = frozenset({"plan", "system", "equal", "verifier", "response_format", "seed"})
 """Options that a plan leaves open."""
 
 
