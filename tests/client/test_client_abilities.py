@@ -58,7 +58,11 @@ class Able(MockBackend):
 def able(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Gives the backend its abilities; the texts it was asked to score."""
     monkeypatch.setattr(Able, "asked", [])
-    monkeypatch.setattr(Registry, "load", lambda _self, _name: Able)
+
+    def load(_self: Registry, _name: str) -> type[Able]:
+        return Able
+
+    monkeypatch.setattr(Registry, "load", load)
     return Able.asked
 
 

@@ -8,10 +8,11 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from tt_compute.profiles.schema import TaskKind
-from tt_compute.types import Message, Reliability
+from tt_compute.types import Message, Reliability, Sample
 
 __all__ = [
     "Answer",
+    "Asking",
     "Equality",
     "EqualityCallable",
     "Fallible",
@@ -103,6 +104,19 @@ class Fallible(Protocol):
     @property
     def reliability(self) -> Reliability | None:
         """None = unknown; nothing is predicted of what it picks then, and nothing learned from it."""
+        ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """Optional ability of a verifier: to put any other question to the model that judges."""
+
+    async def ask(self, messages: tuple[Message, ...]) -> Sample:
+        """The model's one completion, drawn greedily.
+
+        Raises:
+            VerifierError: It could not be asked.
+        """
         ...
 
 
