@@ -12,7 +12,7 @@ import argparse
 import random
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -33,7 +33,8 @@ EXPLANATION = """\
 Gain: accuracy less that of the plain vote of the same samples, in points, with a 95 % interval (bootstrap over questions, which are paired).
 Tuned: the temperature that was best on one half of the questions, scored on the other; both halves, {splits} random splits.
 Best of all: with the temperature that is best on the questions it is scored on, which nobody knows beforehand.
-Ties count by their share of luck."""
+Ties only: votes weigh almost alike, so that the weights decide nothing but between equal numbers of votes.
+Ties of what is compared count by their share of luck."""
 
 Rights = Mapping[str, float]
 """Question -> P(its vote is right), over its recordings and orders."""
@@ -188,13 +189,13 @@ async def pool_table(folder: Path, pool: Pool, process: MathProcess, shuffles: i
     return f"{note}.\n\n{table}"
 
 
-async def run(folder: Path, shuffles: int, verdict: Callable[[], str]) -> str:
+async def run(folder: Path, shuffles: int) -> str:
     process = MathProcess()
     parts = [
         "# Votes that weigh",
         f"{conditions()}; {shuffles} orders where not all samples are drawn.",
     ]
-    parts += [EXPLANATION.format(splits=SPLITS), verdict()]
+    parts.append(EXPLANATION.format(splits=SPLITS))
     try:
         for pool in POOLS:
             parts += [f"## {pool.name}", await pool_table(folder, pool, process, shuffles)]
@@ -209,7 +210,7 @@ def main() -> None:
     parser.add_argument("--shuffles", type=int, default=10)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    write(options.output, anyio.run(run, options.data, options.shuffles, lambda: ""))
+    write(options.output, anyio.run(run, options.data, options.shuffles))
 
 
 if __name__ == "__main__":

@@ -187,6 +187,8 @@ RECORD = (
         (("replay", "none.jsonl"), "No such file"),
         (("replay", "."), "."),
         ((*REPLAY, "--strategy", "majorty"), "majority"),
+        ((*REPLAY, "--strategy", "mbr"), "reads texts"),
+        ((*REPLAY, "--strategy", "knockout"), "reads texts"),
         ((*REPLAY, "--stop", "betta"), "beta"),
         ((*REPLAY, "--stop", "beta:2"), "between 0.5 and 1"),
         ((*REPLAY, "--stop", "beta", "--stop", "beta:0.9"), "--sweep"),

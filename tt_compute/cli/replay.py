@@ -41,11 +41,13 @@ __all__ = ["replay"]
 
 _DEFICIT = "deficit"
 _DEFAULT_RULE = "beta"
+_ONE_SAMPLE = "single"
 _VERIFIED = "best_of_n"
 _VOTE = "majority"
+_REPLAYED = (_ONE_SAMPLE, _VOTE, _VERIFIED)
+"""Strategies that need nothing but answers and what was measured of them."""
 _RECORDED = ("logprob", "verifier")
 """Weights that recordings hold: mean log-probabilities, and rewards or verdicts."""
-_ONE_SAMPLE = "single"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -155,6 +157,11 @@ def replay(output: Output, **options: object) -> None:
 def _check(asked: _Asked) -> None:
     """Refuse what does not go together, before anything is read."""
     get_strategy(asked.strategy)
+    if asked.strategy not in _REPLAYED:
+        raise InvalidRequestError(
+            f"the strategy {asked.strategy!r} reads texts, and recordings hold none",
+            hint=f"use {', '.join(_REPLAYED)}",
+        )
     weighting = _weighting(asked)
     for rule in asked.stop:
         _check_rule(rule, asked.strategy)
