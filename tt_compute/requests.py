@@ -14,6 +14,7 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker, embedder, scorer
+from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
@@ -27,8 +28,8 @@ from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
-from tt_compute.strategies import get_strategy
-from tt_compute.strategies.base import Outcome
+from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
+from tt_compute.strategies.base import Needs, Outcome, Strategy, needs_of
 from tt_compute.strategies.collecting import finished
 from tt_compute.types import (
     DeploymentSpec,
@@ -62,6 +63,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     response_format: JsonSchemaFormat | None
     seed: int
     plan: Plan
+    strategy: Strategy | None = None
+    """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
 
@@ -110,6 +113,7 @@ class Requests:
             response_format=options.get("response_format"),
             seed=_seed(request.sampling),
             plan=decided.plan,
+            strategy=_own_strategy(options),
             unfit=decided.unfit,
         )
 
@@ -202,8 +206,14 @@ class Requests:
             id=secrets.token_hex(8),
             plan=plan,
             chosen=chosen,
-            spec=spec,
-            strategy=get_strategy(chosen.strategy),
+            rungs=(
+                Rung(
+                    spec=spec,
+                    sampling=request.sampling,
+                    alternates=self._alternates(prepared, spec),
+                ),
+            ),
+            strategy=prepared.strategy or get_strategy(chosen.strategy),
             request=request,
             task=prepared.task,
             verifier=prepared.verifier,
@@ -212,7 +222,6 @@ class Requests:
             started=prepared.started,
             confidence=partial(_confidence, ability),
             today=datetime.now(UTC).date(),
-            alternates=self._alternates(prepared, spec),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
@@ -280,18 +289,27 @@ def _request(
 ) -> PlanRequest:
     sampling = _sampling(options)
     weight = options.get("weight")
-    needed = 0 if weight is None else parse_weight(weight).least_logprobs
+    weighting = None if weight is None else parse_weight(weight)
+    strategy = _strategy(options)
+    needs = _needs(options, strategy)
+    if needs.verifier and judge is None:
+        raise InvalidRequestError(
+            f"the strategy {strategy!r} needs a verifier",
+            hint="pass verifier=, or use the strategy 'majority'",
+        )
+    least = 0 if weighting is None else weighting.least_logprobs
     return PlanRequest(
         task=kind,
         input_tokens=estimate_tokens(messages),
         sampling=sampling,
         deployment=options.get("deployment"),
-        strategy=_strategy(options),
+        strategy=strategy,
         stop_rule=options.get("stop"),
-        weight=None if weight is None else parse_weight(weight).name,
+        weight=None if weighting is None else weighting.name,
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
-        logprobs=max(sampling.logprobs, needed),
+        logprobs=max(sampling.logprobs, needs.logprobs, least),
+        continue_assistant=needs.continue_assistant,
         json_schema=options.get("response_format") is not None,
     )
 
@@ -302,7 +320,7 @@ def _strategy(options: SolveOptions) -> str | None:
     Raises:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
-    strategy, stop = options.get("strategy"), options.get("stop")
+    strategy, stop = _strategy_name(options), options.get("stop")
     if options.get("weight") is not None:
         _check_weight(options)
         return "majority"
@@ -317,7 +335,7 @@ def _strategy(options: SolveOptions) -> str | None:
         )
     if options.get("verifier") is None:
         return strategy
-    if (stop is not None and not scored) or strategy in ("single", "majority"):
+    if (stop is not None and not scored) or strategy in ASK_NO_VERIFIER:
         voting = f"the stop rule {stop!r}" if strategy is None else f"the strategy {strategy!r}"
         raise InvalidRequestError(
             f"a verifier was given, and {voting} asks none",
@@ -329,7 +347,7 @@ def _strategy(options: SolveOptions) -> str | None:
 def _check_weight(options: SolveOptions) -> None:
     """Refuse what does not go with votes that weigh."""
     weighting = parse_weight(options.get("weight") or "")
-    strategy, verifier = options.get("strategy"), options.get("verifier")
+    strategy, verifier = _strategy_name(options), options.get("verifier")
     if strategy not in (None, "majority"):
         raise InvalidRequestError(
             f"votes weigh by {weighting.name!r}, and the strategy {strategy!r} holds none",
@@ -346,6 +364,40 @@ def _check_weight(options: SolveOptions) -> None:
             f"a verifier was given, and votes that weigh by {weighting.name!r} ask none",
             hint="leave one of the two out, or use the weight 'verifier'",
         )
+
+
+def _needs(options: SolveOptions, strategy: str | None) -> Needs:
+    """What the pinned strategy cannot do without.
+
+    Raises:
+        UnknownNameError: There is no such strategy.
+    """
+    if strategy is None:
+        return Needs()
+    return needs_of(_own_strategy(options) or get_strategy(strategy))
+
+
+def _strategy_name(options: SolveOptions) -> str | None:
+    strategy = options.get("strategy")
+    return strategy if strategy is None or isinstance(strategy, str) else strategy.name
+
+
+def _own_strategy(options: SolveOptions) -> Strategy | None:
+    """The strategy that was given as an object.
+
+    Raises:
+        InvalidRequestError: It has the name of a built-in one, and is none.
+    """
+    strategy = options.get("strategy")
+    if strategy is None or isinstance(strategy, str):
+        return None
+    namesake = STRATEGIES.get(strategy.name)
+    if namesake is not None and not isinstance(strategy, type(namesake)):
+        raise InvalidRequestError(
+            f"{type(strategy).__name__} has the name of the built-in strategy {strategy.name!r}",
+            hint="give it another one: plans and receipts call it by its name",
+        )
+    return strategy
 
 
 def _sampling(options: SolveOptions) -> SamplingParams:
@@ -381,8 +433,10 @@ def _seed(sampling: SamplingParams) -> int:
 
 
 def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:
-    """What the votes say of the answer; None for answers that a verifier picked, not a vote."""
+    """What the votes say of the answer; None for answers that something else picked, not a vote."""
     if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
+        return None
+    if not outcome.votes and len(outcome.ended) > 1:
         return None
     abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
     votes = [count for _, count in outcome.votes] or [1]

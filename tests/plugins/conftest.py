@@ -1,4 +1,4 @@
-"""Installs the plugin project under ``tt-acme`` the way an installer does, into a folder of its own."""
+"""Installs ``examples/backend-template`` the way an installer does, into a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parent / "tt-acme"
+PROJECT = Path(__file__).parents[2] / "examples" / "backend-template"
 
 Install = Callable[[str], Path]
 
@@ -34,7 +34,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Instal
         target = tmp_path / distribution
         metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
         version = metadata["project"]["version"]
-        shutil.copytree(PROJECT / "tt_acme", target / "tt_acme")
+        shutil.copytree(PROJECT / "tt_ngram", target / "tt_ngram")
         info = target / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
@@ -52,4 +52,5 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Instal
         return target
 
     yield put
-    sys.modules.pop("tt_acme", None)
+    for name in ("tt_ngram", "tt_ngram.model"):
+        sys.modules.pop(name, None)

@@ -7,15 +7,29 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tt_compute.errors import UnknownNameError
-from tt_compute.strategies.base import Strategy
+from tt_compute.strategies.base import Ended, Needs, Opener, Outcome, Run, Strategy
 from tt_compute.strategies.best_of_n import BestOfN
+from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.knockout import Knockout
 from tt_compute.strategies.listwise import Listwise, Usc
 from tt_compute.strategies.majority import Majority
 from tt_compute.strategies.mbr import Mbr
 from tt_compute.strategies.single import Single
 
-__all__ = ["STRATEGIES", "get_strategy"]
+__all__ = [
+    "ASK_NO_VERIFIER",
+    "STRATEGIES",
+    "Collector",
+    "Ended",
+    "Needs",
+    "Opener",
+    "Outcome",
+    "Run",
+    "Strategy",
+    "finished",
+    "get_strategy",
+    "spokesman",
+]
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
@@ -24,6 +38,8 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     }
 )
 """Name -> strategy. They hold no state: one object serves every run."""
+ASK_NO_VERIFIER = frozenset({"single", "majority", "mbr"})
+"""Beside these a verifier would be ignored; a vote asks it where it weighs by its scores."""
 
 
 def get_strategy(name: str) -> Strategy:

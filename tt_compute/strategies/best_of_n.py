@@ -8,7 +8,7 @@ import anyio.abc
 from tt_compute.errors import UsageError
 from tt_compute.results import StopReason
 from tt_compute.stopping import parse_score_rule
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.judgements import Judgements
 from tt_compute.verify.base import Verifier
@@ -33,6 +33,7 @@ class BestOfN:
     """
 
     name = "best_of_n"
+    needs = Needs(verifier=True)
 
     async def run(self, run: Run) -> Outcome:
         """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
@@ -59,10 +59,19 @@ class Candidates:
         winner: Ended | None,
         *,
         tied: tuple[int, ...] = (),
+        said: Sequence[Ended] = (),
         verifier_tokens: int = 0,
         warnings: tuple[str, ...] = (),
     ) -> Outcome:
-        """The outcome; without a winner, the first that is whole."""
+        """The outcome.
+
+        Args:
+            winner: None = the first that is whole.
+            tied: As in ``Outcome``, with what follows.
+            said: Samples of other prompts.
+            verifier_tokens: Of models that judged.
+            warnings: Besides those of drawing.
+        """
         ended = self._collector.by_index()
         if winner is None:
             winner = spokesman(self.standing or [one for one in ended if finished(one)])
@@ -73,7 +82,7 @@ class Candidates:
             tied=tied,
             stop_reason=self.reason,
             stop_posterior=None,
-            ended=ended,
+            ended=tuple(sorted((*ended, *said), key=lambda one: one.index)),
             verifier_tokens=verifier_tokens,
             warnings=(*self._collector.warnings(), *warnings),
         )

@@ -47,13 +47,19 @@ class Knockout:
         tournament = _Tournament(run, juror, candidates.standing)
         winner = None
         if candidates.reason != "deadline":
-            winner = await before_deadline(run, tournament.hold)
+            try:
+                winner = await before_deadline(run, tournament.hold)
+            except VerifierError:
+                if not run.deadline_passed():
+                    raise
         notes = tournament.warnings()
         if winner is None:
             candidates.reason = "deadline"
             winner = tournament.left[0]
             notes = (*notes, f"the deadline passed with {len(tournament.left)} samples undefeated")
-        return candidates.chosen(winner, verifier_tokens=juror.tokens, warnings=notes)
+        return candidates.chosen(
+            winner, said=juror.ended, verifier_tokens=juror.tokens, warnings=notes
+        )
 
 
 class _Tournament:
@@ -71,12 +77,13 @@ class _Tournament:
         self._room = anyio.Semaphore(run.wave)
         self.left = run.rng.sample(standing, len(standing))
 
-    async def hold(self) -> Ended:
-        while len(self.left) > 1:
+    async def hold(self) -> Ended | None:
+        """The winner; None when the deadline came first."""
+        while len(self.left) > 1 and not self._run.deadline_passed():
             self.left = await self._round()
         if self._failures and not self._verdicts:
             raise self._failures[0]
-        return self.left[0]
+        return self.left[0] if len(self.left) == 1 else None
 
     def warnings(self) -> tuple[str, ...]:
         if not self._failures:

@@ -39,10 +39,15 @@ class _ChoosesOne:
             return candidates.chosen(None)
         if candidates.reason == "deadline":
             return _too_late(candidates, juror)
-        winner = await before_deadline(run, lambda: _named(run, juror, candidates.standing))
+        try:
+            winner = await before_deadline(run, lambda: _named(run, juror, candidates.standing))
+        except VerifierError:
+            if not run.deadline_passed():
+                raise
+            winner = None
         if winner is None:
             return _too_late(candidates, juror)
-        return candidates.chosen(winner, verifier_tokens=juror.tokens)
+        return candidates.chosen(winner, said=juror.ended, verifier_tokens=juror.tokens)
 
 
 class Usc(_ChoosesOne):
@@ -83,6 +88,7 @@ def _too_late(candidates: Candidates, juror: Juror) -> Outcome:
     candidates.reason = "deadline"
     return candidates.chosen(
         None,
+        said=juror.ended,
         verifier_tokens=juror.tokens,
         warnings=("the deadline passed before one of the samples was chosen",),
     )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tt_compute.checks import check_request
 from tt_compute.errors import InvalidRequestError, TTComputeError, UnsupportedError
 from tt_compute.types import (
     Capabilities,
@@ -17,7 +18,6 @@ from tt_compute.types import (
     Tool,
     ToolCall,
 )
-from tt_compute_backends.checks import check_request
 
 ALL = Capabilities(max_logprobs=1, stop=True, json_schema=True, continue_assistant=True)
 HI = (Message(role="user", content="Hi"),)

@@ -1,4 +1,4 @@
-"""What can be told wrong about a request before any model sees it; shared by the local backends."""
+"""What can be told wrong about a request before any model sees it: for backends, ours and others."""
 
 from __future__ import annotations
 
