@@ -21,6 +21,7 @@ __all__ = [
     "STRATEGIES",
     "Collector",
     "Ended",
+    "Mbr",
     "Needs",
     "Opener",
     "Outcome",
