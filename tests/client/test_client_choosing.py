@@ -11,7 +11,8 @@ from tt_compute.client import Client
 from tt_compute.config import Config
 from tt_compute.errors import InvalidRequestError, UsageError, VerifierError
 from tt_compute.planning.types import Objective
-from tt_compute.strategies.mbr import Mbr
+from tt_compute.results import Result
+from tt_compute.strategies import Mbr
 
 THREE = Objective(max_samples=3)
 ASKED = r"Which answer, 1 to \d"
@@ -79,8 +80,9 @@ def test_a_model_that_chooses_none_is_an_error_with_what_was_spent(
 ) -> None:
     with pytest.raises(VerifierError, match="the model chose none of 3") as caught:
         solve(connect("I like them all."), "usc")
-    assert caught.value.partial is not None
-    assert caught.value.partial.receipt.samples_drawn == 5
+    partial = caught.value.partial
+    assert isinstance(partial, Result)
+    assert partial.receipt.samples_drawn == 5
 
 
 def test_a_verifier_that_cannot_choose_is_refused(connect: Callable[..., Client]) -> None:

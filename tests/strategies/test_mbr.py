@@ -66,6 +66,14 @@ async def test_a_users_utility_decides(stage: Stage) -> None:
     assert outcome.text == "b"
 
 
+async def test_a_sample_is_not_compared_with_itself(stage: Stage) -> None:
+    async def vain(candidate: str, reference: str) -> float:
+        return len(candidate) * (10 if candidate == reference else -1)
+
+    outcome = await Mbr(vain).run(stage("mbr", ["bb", "a"]).run)
+    assert outcome.text == "a"
+
+
 async def test_samples_without_an_answer_abstain(stage: Stage) -> None:
     outcome = await stage("mbr", ["a b", None, "a b c", ServerError("no"), "x"]).play()
     assert outcome.winner in (0, 2)

@@ -12,6 +12,7 @@ import pytest
 from tt_compute.errors import InvalidRequestError, UsageError, VerifierError
 from tt_compute.stopping import certain_by_weight, fewest_until_certain_by_weight
 from tt_compute.strategies.base import Outcome
+from tt_compute.verify.base import Judgement
 
 pytestmark = pytest.mark.anyio
 
@@ -171,10 +172,32 @@ async def test_a_verifier_that_refuses_everything_leaves_a_plain_vote(stage: Sta
     assert outcome.warnings == ("no vote has a weight by 'verifier': all counted alike",)
 
 
-async def test_as_many_are_judged_at_once_as_the_wave_is_wide(stage: Stage) -> None:
-    it = stage("majority", ["a"] * 9, weight="verifier", stop_rule=None, scores={"a": 1.0}, wave=3)
-    await it.play()
-    assert it.verifier.most_judging <= 3
+async def test_no_more_are_judged_at_once_than_the_wave_is_wide(stage: Stage) -> None:
+    """Though samples end faster than they are judged."""
+    released = anyio.Event()
+    it = stage("majority", ["a"] * 9, weight="verifier", stop_rule=None, scores={}, wave=3)
+    judging: list[int] = []
+    most: list[int] = []
+
+    class Patient:
+        name = "patient"
+        accepts_at = 1.0
+
+        async def judge(self, *_material: object) -> Judgement:
+            judging.append(1)
+            most.append(len(judging))
+            await released.wait()
+            judging.pop()
+            return Judgement(score=1.0)
+
+    it.adjust(verifier=Patient())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(it.play)
+        await anyio.wait_all_tasks_blocked()
+        assert it.generation.live == []
+        assert max(most) == 3
+        released.set()
+    assert (max(most), len(most)) == (3, 9)
 
 
 async def test_what_could_not_be_judged_weighs_nothing_and_is_told(stage: Stage) -> None:

@@ -24,8 +24,8 @@ class Knockout:
     that is right with probability p > 1/2, it fails with at most (1 - p_gen)^N + ceil(log2 N) e^(-2 K (p - 1/2)^2).
 
     Each pair is asked twice, once in each order, so that a liking for the first or the second place cancels
-    out: two verdicts for one sample let it go on, two that contradict each other are a tie, which the seed
-    decides. A verdict that never came counts for neither. Two samples with the same answer are not compared:
+    out: two verdicts for one sample let it go on, and two that contradict each other the one that the seed drew
+    first. A verdict that never came counts for neither. Two samples with the same answer are not compared:
     the first goes on. The seed draws the pairs; of an odd number one goes on by itself.
     """
 
@@ -108,17 +108,12 @@ class _Tournament:
                 else:
                     tasks.start_soon(compare, place, first, second, 1)
                     tasks.start_soon(compare, place, second, first, -1)
-        # After the round, so that luck does not depend on which verdict came first.
+        # Who comes first is luck already, so that a tie needs no more of it.
         winners = [
-            self._better(lead, first, second)
+            first if lead >= 0 else second
             for lead, (first, second) in zip(leads, pairs, strict=True)
         ]
         return winners + self.left[2 * len(pairs) :]
-
-    def _better(self, lead: int, first: Ended, second: Ended) -> Ended:
-        if lead == 0:
-            return self._run.rng.choice((first, second))
-        return first if lead > 0 else second
 
     async def _compare(self, first: Ended, second: Ended) -> int:
         """1 for the first, -1 for the second, 0 without a verdict."""
