@@ -136,7 +136,7 @@ class Execution:
                 )
             )
         late = self.outcome.stop_reason == "deadline" and not self._interruption.is_set()
-        if late and self.outcome.winner is None:
+        if late and self.outcome.winner is None and not self.outcome.text:
             raise DeadlineExceeded(
                 f"no sample was complete within {job.plan.objective.max_latency_s} s",
                 hint="allow more latency, or ask for fewer tokens",

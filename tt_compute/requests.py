@@ -31,6 +31,7 @@ from tt_compute.stopping import is_score_rule
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
 from tt_compute.strategies.base import Needs, Outcome, Strategy, needs_of
 from tt_compute.strategies.collecting import finished
+from tt_compute.supervision import supervisor
 from tt_compute.types import (
     DeploymentSpec,
     GenerateRequest,
@@ -429,7 +430,11 @@ def _check_verdict(correct: object) -> None:
 
 
 def _seed(sampling: SamplingParams) -> int:
-    return secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed
+    if sampling.seed is not None:
+        return sampling.seed
+    watching = supervisor()
+    given = None if watching is None else watching.seed()
+    return secrets.randbits(SEED_BITS) if given is None else given
 
 
 def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:

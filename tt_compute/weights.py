@@ -29,8 +29,8 @@ __all__ = [
     "self_certainty",
     "softmax_weights",
     "tail_confidence",
-    "token_confidence",
     "top_certainty",
+    "top_confidence",
 ]
 
 TAIL_TOKENS = 2048
@@ -84,7 +84,7 @@ def _divergence(token: TokenLogprob) -> float | None:
     return log_sum - math.fsum(logprobs) / k - math.log(k)
 
 
-def token_confidence(token: TokenLogprob) -> float | None:
+def top_confidence(token: TokenLogprob) -> float | None:
     """C = -(1/k) sum of log P over the k likeliest tokens, at least 0; None where fewer than two are listed.
 
     DeepConf's token confidence (Fu et al. 2025, https://arxiv.org/abs/2508.15260).
@@ -99,7 +99,7 @@ def tail_confidence(sample: Sample, tokens: int = TAIL_TOKENS) -> float | None:
 
     DeepConf's tail confidence (Fu et al. 2025). None when one of them has none.
     """
-    found = [token_confidence(token) for token in sample.logprobs[-tokens:]]
+    found = [top_confidence(token) for token in sample.logprobs[-tokens:]]
     known = [one for one in found if one is not None]
     return statistics.fmean(known) if known and len(known) == len(found) else None
 

@@ -30,6 +30,8 @@ QUESTIONS = """\
 {"question": "What is 6 times 7?", "gold": "42"}
 {"question": "What is 12 minus 5?", "gold": "7"}
 """
+TESTS = "pytest"
+"""Behind the language of a block that is a test module."""
 NOT_RUN = "not-run"
 """Behind the language of a block that needs what a test may not use; the reason stands behind it."""
 
@@ -39,13 +41,13 @@ PROFILES = "my-profiles"
 """Folder that holds the profiles of a page, as the page's ``ttc.yaml`` may name it."""
 
 
-def blocks(language: str, *pages: Path) -> list[ParameterSet]:
+def blocks(language: str, *pages: Path, tests: bool = False) -> list[ParameterSet]:
     found: list[ParameterSet] = []
     for page in pages or PAGES:
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            if match[1] == language and NOT_RUN not in match[2]:
+            if match[1] == language and NOT_RUN not in match[2] and tests == (TESTS in match[2]):
                 name = f"{page.relative_to(ROOT)}:{line}"
                 found.append(pytest.param(match[3], id=name))
     return found
@@ -88,6 +90,14 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_python_examples_run(code: str, folder: Path) -> None:
     done = run([sys.executable, "-c", code], folder)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("code", blocks("python", tests=True))
+def test_examples_of_tests_pass(code: str, folder: Path) -> None:
+    (folder / "test_example.py").write_text(code, encoding="utf-8")
+    plugins = ("-p", "tt_compute.testing.plugin", "-p", "no:cacheprovider")
+    done = run([sys.executable, "-m", "pytest", *plugins, "test_example.py"], folder)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("session", blocks("console"))

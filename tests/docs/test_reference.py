@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import json
 import re
@@ -41,6 +42,7 @@ from tt_compute.results import Result, StopReason
 from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import SCORE_RULES, STOP_RULES
 from tt_compute.strategies import STRATEGIES
+from tt_compute.testing import assertions, plugin
 from tt_compute.testing.mock_faults import FaultKind
 from tt_compute.testing.mock_options import MockOptions
 from tt_compute.testing.mock_quantities import Distribution
@@ -477,6 +479,23 @@ def test_faults_of_the_mock_are_described() -> None:
     """Every kind of fault."""
     described = rows(section("testing.md", "Faults"), "fault")
     assert set(described) == set(get_args(FaultKind))
+
+
+def test_fixtures_of_the_plugin_are_described() -> None:
+    """Every public fixture."""
+    described = rows(section("testing.md", "With pytest"), "fixture")
+    assert set(described) == {name for name in vars(plugin) if re.fullmatch(r"ttc_\w+", name)}
+
+
+def test_assertions_are_described() -> None:
+    """Every assertion, with the names of its arguments."""
+    described = rows(section("testing.md", "Assertions"), "assertion")
+    assert set(described) == set(assertions.__all__)
+    named = ("assert_plan", "assert_samples", "assert_fell_back")
+    for name in named:
+        wanted = inspect.signature(getattr(assertions, name)).parameters
+        stated = set(re.findall(r"`(\w+)`", described[name][0]))
+        assert stated == set(wanted) - {"decided", "result"}, name
 
 
 def test_capabilities_are_described() -> None:

@@ -17,6 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "paths": {"errors"},
     "backend": GROUND,
     "clock": GROUND,
+    "supervision": GROUND | {"backend", "results"},
     "conditions": {"profiles"},
     "secrets": GROUND,
     "sqlite": set(),
@@ -51,7 +52,16 @@ ARROWS: dict[str, set[str]] = {
     "store": GROUND | {"paths", "planning", "results", "sqlite"},
     "reporting": GROUND | {"store"},
     "dispatch": GROUND
-    | {"backend", "conditions", "dispatch_settings", "prompts", "registry", "results", "sqlite"},
+    | {
+        "backend",
+        "conditions",
+        "dispatch_settings",
+        "prompts",
+        "registry",
+        "results",
+        "sqlite",
+        "supervision",
+    },
     "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify", "weights"},
 }
 """What each part below the client may import; client and above may import all of these."""

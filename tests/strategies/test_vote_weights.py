@@ -17,8 +17,8 @@ from tt_compute.weights import (
     self_certainty,
     softmax_weights,
     tail_confidence,
-    token_confidence,
     top_certainty,
+    top_confidence,
 )
 
 CONFIDENCES = st.lists(st.floats(-50, 50), min_size=1, max_size=12)
@@ -83,7 +83,7 @@ def test_the_tail_is_the_mean_negative_logprob_of_the_last_tokens_listed_choices
 
 def test_a_place_with_fewer_than_two_listed_tokens_leaves_confidences_unknown() -> None:
     sample = _sample(_token(0.5, 0.2), _token(0.5))
-    assert token_confidence(sample.logprobs[1]) is None
+    assert top_confidence(sample.logprobs[1]) is None
     assert tail_confidence(sample) is None
     assert top_certainty(sample) is None
     assert tail_confidence(_sample()) is None

@@ -24,6 +24,7 @@ from tt_compute.dispatch.watch import Watchman
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
 from tt_compute.prompts import estimate_tokens
+from tt_compute.supervision import supervisor
 from tt_compute.types import (
     Clock,
     Delta,
@@ -110,11 +111,28 @@ class Dispatcher:
             UsageError: The backend refused the request.
             DeadlineExceeded: The deadline passed before the prompt was open.
         """
-        capped = bool(self._caps) or cap is not None
-        if not (spec.is_remote or alternates or capped):
-            async with self._open_one(spec, request, ledger) as generation:
+        try:
+            capped = bool(self._caps) or cap is not None
+            if spec.is_remote or alternates or capped:
+                scope = self._open_routed(spec, request, ledger, alternates, cap)
+            else:
+                scope = self._open_one(spec, request, ledger)
+            async with scope as generation:
                 yield generation
-            return
+        finally:
+            watching = supervisor()
+            if watching is not None:
+                watching.book(ledger, self._clock.now() - ledger.started)
+
+    @asynccontextmanager
+    async def _open_routed(
+        self,
+        spec: DeploymentSpec,
+        request: GenerateRequest,
+        ledger: Ledger,
+        alternates: Sequence[DeploymentSpec],
+        cap: Cap | None,
+    ) -> AsyncGenerator[Generation, None]:
         generation = self._routed(spec, request, ledger, alternates, cap)
         try:
             await self._within(request, spec, generation.open())

@@ -50,6 +50,11 @@ class Ledger:
         return Ledger(self._started, today=self._today, within=self)
 
     @property
+    def started(self) -> float:
+        """When the caller asked."""
+        return self._started
+
+    @property
     def samples_drawn(self) -> int:
         return self.samples_finished + self.samples_cancelled + self.samples_failed
 

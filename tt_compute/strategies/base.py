@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """Full text of the sample that stands for the answer; empty when there is none."""
     winner: int | None
-    """Index of that sample."""
+    """Index of that sample; None when there is none, or the text is that of no sample."""
     tied: tuple[int, ...] = ()
     """Samples of the answers that stood equal, the winner's among them, where luck decided between several."""
     stop_reason: StopReason

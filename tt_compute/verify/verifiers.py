@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Sequence
 from typing import TypeGuard, cast
 
+import msgspec
+
 from tt_compute.errors import InvalidRequestError, VerifierError
 from tt_compute.types import Message, Reliability
 from tt_compute.verify.answer_task import AnswerTask
@@ -56,8 +58,8 @@ class CallableVerifier:
     """A user's own function; a plain one runs in a worker thread, which is left behind on cancellation.
 
     Args:
-        function: Gets the last user message and the sample's text; returns a finite score, or a verdict
-            that counts as 1.0 or 0.0. Its attribute ``reliability`` tells how far it can be trusted.
+        function: Gets the last user message and the sample's text; returns a finite score, a verdict
+            that counts as 1.0 or 0.0, or a ``Judgement``, which can say why. Its attribute ``reliability`` tells how far it can be trusted.
         name: Shown in receipts and errors; None = the function's own.
     """
 
@@ -84,13 +86,15 @@ class CallableVerifier:
             raise VerifierError(
                 f"the verifier {self.name!r} raised {type(error).__name__}: {error}"
             ) from error
+        if isinstance(verdict, Judgement):
+            return msgspec.structs.replace(verdict, score=self._score(verdict.score))
         return Judgement(score=self._score(verdict))
 
     def _score(self, verdict: object) -> float:
         if not isinstance(verdict, numbers.Real):
             raise VerifierError(
                 f"the verifier {self.name!r} returned {verdict!r:.80}, not a number or a bool",
-                hint="return a finite score, or True or False",
+                hint="return a finite score, True or False, or a Judgement",
             )
         score = float(verdict)
         if not math.isfinite(score):
