@@ -12,7 +12,7 @@ from tt_compute.config import Config
 from tt_compute.errors import InvalidRequestError, UsageError, VerifierError
 from tt_compute.planning.types import Objective
 from tt_compute.results import Result
-from tt_compute.strategies import Mbr
+from tt_compute.strategies.mbr import MBR
 
 THREE = Objective(max_samples=3)
 ASKED = r"Which answer, 1 to \d"
@@ -96,6 +96,6 @@ def test_a_utility_of_ones_own_comes_with_the_strategy(connect: Callable[..., Cl
     def near_42(candidate: str, _reference: str) -> float:
         return float("42" in candidate)
 
-    result = solve(connect(""), Mbr(near_42))
+    result = solve(connect(""), MBR(near_42))
     assert result.answer == "42"
     assert result.confidence is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tt_compute.errors import ServerError, VerifierError
 from tt_compute.strategies.base import Outcome
-from tt_compute.strategies.mbr import Mbr, token_f1
+from tt_compute.strategies.mbr import MBR, token_f1
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ async def test_a_users_utility_decides(stage: Stage) -> None:
         return -len(candidate)
 
     it = stage("mbr", ["aaa", "b", "cc"])
-    outcome = await Mbr(short).run(it.run)
+    outcome = await MBR(short).run(it.run)
     assert outcome.text == "b"
 
 
@@ -70,7 +70,7 @@ async def test_a_sample_is_not_compared_with_itself(stage: Stage) -> None:
     async def vain(candidate: str, reference: str) -> float:
         return len(candidate) * (10 if candidate == reference else -1)
 
-    outcome = await Mbr(vain).run(stage("mbr", ["bb", "a"]).run)
+    outcome = await MBR(vain).run(stage("mbr", ["bb", "a"]).run)
     assert outcome.text == "a"
 
 
@@ -94,7 +94,7 @@ async def test_a_utility_that_fails_or_gives_no_number_is_an_error(stage: Stage)
 
     for utility, message in ((broken, "KeyError"), (endless, "finite")):
         with pytest.raises(VerifierError, match=message):
-            await Mbr(utility).run(stage("mbr", ["a", "b"]).run)
+            await MBR(utility).run(stage("mbr", ["a", "b"]).run)
 
 
 async def test_at_the_deadline_the_first_whole_sample_stands(stage: Stage) -> None:
@@ -104,6 +104,6 @@ async def test_at_the_deadline_the_first_whole_sample_stands(stage: Stage) -> No
 
     it = stage("mbr", ["a", "b"])
     run = msgspec.structs.replace(it.run, until_deadline=anyio.lowlevel.checkpoint)
-    outcome = await Mbr(never).run(run)
+    outcome = await MBR(never).run(run)
     assert (outcome.text, outcome.stop_reason) == ("a", "deadline")
     assert len(outcome.warnings) == 1

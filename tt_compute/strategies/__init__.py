@@ -15,9 +15,9 @@ from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.deepconf import DeepConf
 from tt_compute.strategies.dvts import DVTS
 from tt_compute.strategies.knockout import Knockout
-from tt_compute.strategies.listwise import Listwise, Usc
+from tt_compute.strategies.listwise import USC, Listwise
 from tt_compute.strategies.majority import Majority
-from tt_compute.strategies.mbr import Mbr
+from tt_compute.strategies.mbr import MBR
 from tt_compute.strategies.refine import Refine
 from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.single import Single
@@ -27,7 +27,6 @@ __all__ = [
     "STRATEGIES",
     "Collector",
     "Ended",
-    "Mbr",
     "Needs",
     "Opener",
     "Outcome",
@@ -42,8 +41,8 @@ _ALL: tuple[Strategy, ...] = (
     Single(),
     Majority(),
     BestOfN(),
-    Usc(),
-    Mbr(),
+    USC(),
+    MBR(),
     Knockout(),
     Listwise(),
     Beam(),

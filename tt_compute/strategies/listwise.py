@@ -7,7 +7,7 @@ from tt_compute.strategies.asking import Juror
 from tt_compute.strategies.base import Ended, Outcome, Run
 from tt_compute.strategies.candidates import Candidates, before_deadline
 
-__all__ = ["Listwise", "Usc"]
+__all__ = ["USC", "Listwise"]
 
 ATTEMPTS = 2
 """Each in another order, for a model that names none at first."""
@@ -50,7 +50,7 @@ class _ChoosesOne:
         return candidates.chosen(winner, said=juror.ended, verifier_tokens=juror.tokens)
 
 
-class Usc(_ChoosesOne):
+class USC(_ChoosesOne):
     """Universal self-consistency: the answer that agrees most with the others, in a model's eyes.
 
     For open texts, whose answers no vote can count (Chen et al. 2023, https://arxiv.org/abs/2311.17311).

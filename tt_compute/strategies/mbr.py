@@ -14,7 +14,7 @@ from tt_compute.strategies.candidates import Candidates, before_deadline
 from tt_compute.verify.calling import call_user, name_of
 from tt_compute.verify.marks import visible
 
-__all__ = ["Mbr", "Utility", "token_f1"]
+__all__ = ["MBR", "Utility", "token_f1"]
 
 Utility = Callable[[str, str], float | Awaitable[float]]
 """(candidate, reference) -> how good the candidate would be if the reference were right; higher is better."""
@@ -34,7 +34,7 @@ def token_f1(candidate: str, reference: str) -> float:
     return 2 * (first & second).total() / total
 
 
-class Mbr:
+class MBR:
     """Draws the whole budget and answers with the sample of the highest expected utility.
 
     argmax over i of the mean over j != i of u(y_i, y_j), the other samples standing for what might be right
