@@ -242,6 +242,24 @@ async def test_the_deadline_ends_judging_and_what_was_judged_decides(stage: Stag
     assert outcomes[0].votes == (("b", 1), ("a", 2))
 
 
+async def test_after_the_deadline_no_judgement_begins(stage: Stage) -> None:
+    """It would have no end; what was cut with a certain answer votes all the same."""
+    it = stage(
+        "majority",
+        ["a!", "b!", "b!"],
+        weight="verifier",
+        stop_rule=None,
+        scores={},
+        slow=["a!", "b!"],
+        deadline_after=1,
+    )
+    with anyio.fail_after(5):
+        outcome = await it.play()
+    assert it.verifier.asked == []
+    assert outcome.stop_reason == "deadline"
+    assert outcome.votes == (("b", 2), ("a", 1))
+
+
 async def test_a_rule_that_counts_votes_is_refused(stage: Stage) -> None:
     for rule, weight in (("beta", "logprob"), ("certain", "tail"), ("certain", "verifier")):
         with pytest.raises(InvalidRequestError):

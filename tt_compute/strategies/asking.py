@@ -10,7 +10,7 @@ import msgspec
 from tt_compute.errors import TTComputeError, UsageError, VerifierError
 from tt_compute.strategies.base import Ended, Run
 from tt_compute.strategies.collecting import Collector
-from tt_compute.types import Message, Sample
+from tt_compute.types import Message, Sample, SamplingParams
 from tt_compute.verify.base import Asking
 from tt_compute.verify.judge import marked, question_of
 from tt_compute.verify.marks import visible
@@ -87,7 +87,8 @@ class Juror:
         """One greedy sample of the run's own model."""
         run = self._run
         assert run.open is not None
-        greedy = msgspec.structs.replace(run.sampling, temperature=0.0, top_p=None, logprobs=0)
+        # The caller's other wishes, such as strings that end a sample, are about samples.
+        greedy = SamplingParams(temperature=0.0, max_tokens=run.sampling.max_tokens)
         async with run.open(messages, sampling=greedy) as generation:
             collector = Collector(
                 msgspec.structs.replace(run, generation=generation, max_samples=1, wave=1)

@@ -10,7 +10,7 @@ from tt_compute.errors import UsageError
 from tt_compute.results import StopReason
 from tt_compute.stopping import certain_by_weight, fewest_until_certain_by_weight
 from tt_compute.strategies.base import Ended, Outcome, Run
-from tt_compute.strategies.collecting import Collector
+from tt_compute.strategies.collecting import Collector, finished
 from tt_compute.strategies.judgements import Judgements
 from tt_compute.strategies.voting import Ballot, vote_outcome
 from tt_compute.types import Sample
@@ -71,7 +71,7 @@ class WeightedVote:
         while (reason := self._over()) is None:
             self._draw()
             ended = await self._collector.next()
-            if ended is not None and ended.answer is not None and self._judgements is not None:
+            if ended is not None and self._worth_judging(ended):
                 scope = anyio.CancelScope()
                 self._judging.add(scope)
                 judging.start_soon(self._judge, ended, scope)
@@ -80,6 +80,11 @@ class WeightedVote:
         if reason != "settled":
             await self._count(whole=True)
         return reason
+
+    def _worth_judging(self, ended: Ended) -> bool:
+        """Whether a judgement could still come, of a sample that votes and is whole."""
+        votes = ended.answer is not None and finished(ended)
+        return self._judgements is not None and votes and not self._run.deadline_passed()
 
     @property
     def _remaining(self) -> int:
