@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tt_compute.strategies.budget_forcing import BudgetForcing as BudgetForcing
     from tt_compute.strategies.deepconf import DeepConf as DeepConf
     from tt_compute.strategies.dvts import DVTS as DVTS
+    from tt_compute.strategies.mbr import MBR as MBR
     from tt_compute.strategies.refine import Refine as Refine
     from tt_compute.strategies.revise import Revise as Revise
     from tt_compute.strategies.tree_of_thought import TreeOfThought as TreeOfThought
@@ -70,6 +71,7 @@ _HOMES = {
     "Plan": "planning.types",
     "Progress": "results",
     "Receipt": "results",
+    "MBR": "strategies.mbr",
     "Refine": "strategies.refine",
     "Reliability": "types",
     "Result": "results",
@@ -85,6 +87,7 @@ _HOMES = {
 
 __all__ = [
     "DVTS",
+    "MBR",
     "AsyncClient",
     "BackendError",
     "Beam",

@@ -60,10 +60,12 @@ def _later(first: TaskAbility, second: TaskAbility, chosen: Candidate) -> TaskAb
 
 
 def _confidence(abilities: list[TaskAbility], outcome: Outcome) -> float | None:
-    """What the votes say of the answer; None for answers that a verifier picked, not a vote."""
+    """What the votes say of the answer; None for answers that something else picked, not a vote."""
     if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
         return None
     if len(abilities) > 1 and outcome.stage == 0 and outcome.own_votes is not None:
+        return None
+    if not outcome.votes and len(outcome.ended) > 1:
         return None
     abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
     votes = [count for _, count in outcome.votes] or [1]

@@ -124,6 +124,7 @@ class Execution:
                     max_samples=job.chosen.first_samples,
                     wave=job.chosen.wave,
                     stop_rule=job.chosen.stop_rule,
+                    weight=job.chosen.weight,
                     verifier=job.verifier,
                     rng=random.Random(job.seed),  # noqa: S311 - breaks ties, guards nothing
                     observer=self._watch,

@@ -13,7 +13,7 @@ from tt_compute.confidences import Asked, confidence_of
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
-from tt_compute.judging import asker
+from tt_compute.judging import asker, embedder, scorer
 from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.premises import premise_of
@@ -36,10 +36,12 @@ from tt_compute.types import (
     Message,
     SamplingParams,
 )
-from tt_compute.verify.base import Readied, Verifier
+from tt_compute.verify.base import Equality, Readied, Verifier
+from tt_compute.verify.equality import get_equality
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["Prepared", "Requests"]
 
@@ -88,6 +90,7 @@ class Requests:
         task = get_task(
             kind, messages, options.get("response_format"), math_process=self._setup.math
         )
+        task.equality = self._equality(options)
         judging = Ledger(started, today=datetime.now(UTC).date())
         verifier = options.get("verifier")
         tools = self._tools(options, judging)
@@ -128,13 +131,28 @@ class Requests:
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)
 
-    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+    def _equality(self, options: SolveOptions) -> Equality | None:
+        given = options.get("equal")
+        if given is None:
+            return None
+        objective = self._objective_in_force(options)
+        return get_equality(
+            given,
+            process=self._setup.math,
+            embedder=lambda name: embedder(self._setup, name, objective),
+        )
+
+    def _objective_in_force(self, options: SolveOptions) -> Objective:
         made = options.get("plan")
-        objective = self._objective(options) if made is None else made.objective
+        return self._objective(options) if made is None else made.objective
+
+    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+        objective = self._objective_in_force(options)
         return VerifierTools(
             text=self._setup.text,
             sandbox=self._setup.sandbox,
             judge=lambda name: asker(self._setup, name, objective, judging),
+            scorer=lambda name: scorer(self._setup, name, objective),
             response_format=options.get("response_format"),
         )
 
@@ -158,17 +176,18 @@ class Requests:
 
         Raises:
             InfeasibleError: The plan chose nothing.
-            VerifierError: The verifier cannot judge here.
+            VerifierError: The verifier, or the equality of answers, cannot judge here.
         """
         plan, chosen = prepared.plan, prepared.plan.chosen
         if chosen is None:
             raise InfeasibleError(plan.advice or "no plan meets the objective")
-        if isinstance(prepared.verifier, Readied):
-            # Before a sample is paid for that nothing could judge.
-            await prepared.verifier.ready()
+        for judge in (prepared.verifier, prepared.task.equality):
+            if isinstance(judge, Readied):
+                # Before a sample is paid for that nothing could judge.
+                await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        rungs = [await self._rung(prepared, spec, chosen.sampling)]
+        rungs = [await self._rung(prepared, spec, chosen.sampling, chosen.weight)]
         if chosen.then is not None:
             second = self._setup.spec(chosen.then.deployment)
             later = await self._rung(prepared, second, chosen.then.sampling)
@@ -210,13 +229,17 @@ class Requests:
         )
 
     async def _rung(
-        self, prepared: Prepared, spec: DeploymentSpec, sampling: SamplingParams
+        self,
+        prepared: Prepared,
+        spec: DeploymentSpec,
+        sampling: SamplingParams,
+        weight: str | None = None,
     ) -> Rung:
         """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
-        sampling = msgspec.structs.replace(sampling, seed=prepared.seed)
-        capabilities = await self._setup.capabilities(spec)
-        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
-            sampling = msgspec.structs.replace(sampling, logprobs=1)
+        wanted = 1 if weight is None else max(1, parse_weight(weight).most_logprobs)
+        most = (await self._setup.capabilities(spec)).max_logprobs
+        logprobs = max(sampling.logprobs, min(wanted, most))
+        sampling = msgspec.structs.replace(sampling, seed=prepared.seed, logprobs=logprobs)
         return Rung(spec=spec, sampling=sampling, alternates=self._alternates(prepared, spec))
 
     def _alternates(self, prepared: Prepared, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
@@ -269,6 +292,8 @@ def _request(
     options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
 ) -> PlanRequest:
     sampling = _sampling(options)
+    weight = options.get("weight")
+    weighting = None if weight is None else parse_weight(weight)
     strategy = _strategy(options)
     needs = _needs(options, strategy)
     if needs.verifier and judge is None:
@@ -276,6 +301,7 @@ def _request(
             f"the strategy {strategy!r} needs a verifier",
             hint="pass verifier=, or use the strategy 'majority'",
         )
+    least = 0 if weighting is None else weighting.least_logprobs
     return PlanRequest(
         task=kind,
         input_tokens=estimate_tokens(messages),
@@ -283,9 +309,10 @@ def _request(
         deployment=options.get("deployment"),
         strategy=strategy,
         stop_rule=options.get("stop"),
+        weight=None if weighting is None else weighting.name,
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
-        logprobs=max(sampling.logprobs, needs.logprobs),
+        logprobs=max(sampling.logprobs, needs.logprobs, least),
         continue_assistant=needs.continue_assistant,
         json_schema=options.get("response_format") is not None,
     )
@@ -298,6 +325,9 @@ def _strategy(options: SolveOptions) -> str | None:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
     strategy, stop = _strategy_name(options), options.get("stop")
+    if options.get("weight") is not None:
+        _check_weight(options)
+        return "majority"
     scored = stop is not None and is_score_rule(stop)
     holders = (None, "best_of_n") if scored else (None, "majority", "cascade")
     if stop is not None and strategy not in holders:
@@ -317,6 +347,28 @@ def _strategy(options: SolveOptions) -> str | None:
             hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
         )
     return strategy or "best_of_n"
+
+
+def _check_weight(options: SolveOptions) -> None:
+    """Refuse what does not go with votes that weigh."""
+    weighting = parse_weight(options.get("weight") or "")
+    strategy, verifier = _strategy_name(options), options.get("verifier")
+    if strategy not in (None, "majority"):
+        raise InvalidRequestError(
+            f"votes weigh by {weighting.name!r}, and the strategy {strategy!r} holds none",
+            hint="leave `weight` out, or use the strategy 'majority'",
+        )
+    check_weighted_rule(options.get("stop"), weighting)
+    if weighting.judged and verifier is None:
+        raise InvalidRequestError(
+            f"the weight {weighting.name!r} needs a verifier",
+            hint="pass verifier=, or use the weight 'logprob'",
+        )
+    if verifier is not None and not weighting.judged:
+        raise InvalidRequestError(
+            f"a verifier was given, and votes that weigh by {weighting.name!r} ask none",
+            hint="leave one of the two out, or use the weight 'verifier'",
+        )
 
 
 def _needs(options: SolveOptions, strategy: str | None) -> Needs:

@@ -23,10 +23,11 @@ from tt_compute.setup import Setup
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES
 from tt_compute.strategies.base import needs_of
 from tt_compute.types import DeploymentSpec
+from tt_compute.weights import parse_weight
 
 __all__ = ["Replay", "check_beside", "replay"]
 
-_OF_THE_REQUEST = frozenset({"plan", "system", "verifier", "response_format", "seed"})
+_OF_THE_REQUEST = frozenset({"plan", "system", "equal", "verifier", "response_format", "seed"})
 """Options that a plan leaves open."""
 
 
@@ -68,12 +69,13 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
             f"the plan has a seed, {seed}, and another is given", hint="leave it out"
         )
     judged = options.get("verifier") is not None
-    if needs_of(STRATEGIES.get(chosen.strategy)).verifier and not judged:
+    weighs = chosen.weight is not None and parse_weight(chosen.weight).judged
+    if (weighs or needs_of(STRATEGIES.get(chosen.strategy)).verifier) and not judged:
         raise InvalidRequestError(
             f"the plan's strategy {chosen.strategy!r} needs a verifier, and a plan holds none",
             hint="pass the verifier again",
         )
-    if judged and chosen.strategy in ASK_NO_VERIFIER:
+    if judged and not weighs and chosen.strategy in ASK_NO_VERIFIER:
         raise InvalidRequestError(
             f"a verifier was given, and the plan's strategy {chosen.strategy!r} asks none",
             hint=f"leave it out, or {PLAN_AGAIN}",

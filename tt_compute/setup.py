@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from tt_compute.backend import Catalogue, Examinable
+from tt_compute.backend import Backend, Catalogue, Examinable
 from tt_compute.clock import SystemClock
 from tt_compute.conditions import Conditions
 from tt_compute.config import Config
@@ -195,6 +195,15 @@ class Setup:
         """
         backend = await self._backends.get(spec)
         return await backend.examine() if isinstance(backend, Examinable) else ()
+
+    async def backend(self, spec: DeploymentSpec) -> Backend:
+        """The deployment's backend, for its optional abilities; all else goes through the dispatcher.
+
+        Raises:
+            BackendError: It cannot be made.
+        """
+        self._check_open()
+        return await self._backends.get(spec)
 
     async def catalogue(self, spec: DeploymentSpec) -> Catalogue | None:
         """The deployment's backend, where it can tell what its service offers.

@@ -27,8 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "registry": GROUND | {"backend"},
     "modelstore": GROUND | {"paths"},
     "stopping": {"errors"},
+    "weights": GROUND | {"stopping"},
     "verify": GROUND,
-    "planning": GROUND | {"conditions", "sampling", "stopping"},
+    "planning": GROUND | {"conditions", "sampling", "stopping", "weights"},
     "overlay": GROUND,
     "calibrated": GROUND | {"overlay"},
     "refreshed": GROUND | {"overlay"},
@@ -61,7 +62,7 @@ ARROWS: dict[str, set[str]] = {
         "sqlite",
         "supervision",
     },
-    "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify"},
+    "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify", "weights"},
 }
 """What each part below the client may import; client and above may import all of these."""
 CLIENT_LEVEL = {

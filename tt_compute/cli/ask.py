@@ -71,9 +71,18 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",
     ),
     click.option(
+        "--weight",
+        help="What votes weigh by: logprob, certainty, tail or verifier, each also with a temperature (:T).",
+    ),
+    click.option(
+        "--equal",
+        help="Which answers vote together: exact, numeric, math, semantic=DEPLOYMENT,THRESHOLD, or module:function; "
+        "default: as the kind of task compares them.",
+    ),
+    click.option(
         "--verifier",
         help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "
-        "or module:function.",
+        "scorer=, or module:function.",
     ),
     click.option("--seed", type=int, help="Makes the samples reproducible where the runtime can."),
     click.option("--temperature", type=float, help="0 is greedy."),

@@ -35,7 +35,7 @@ _REASONS = {
 
 def plan_lines(chosen: Candidate) -> Text:
     """The decision and what is expected of it, in three lines."""
-    what = chosen.strategy
+    what = _weighed(chosen)
     if chosen.max_samples > 1:
         what += f" of up to {chosen.first_samples}, {chosen.wave} at once"
     if chosen.stop_rule:
@@ -129,7 +129,11 @@ def _strategy(candidate: Candidate) -> str:
     rule = candidate.stop_rule or ""
     if rule.startswith("beta"):
         return candidate.strategy + rule.removeprefix("beta")
-    return f"{candidate.strategy} {rule}".rstrip()
+    return f"{_weighed(candidate)} {rule}".rstrip()
+
+
+def _weighed(candidate: Candidate) -> str:
+    return candidate.strategy + (f" by {candidate.weight}" if candidate.weight else "")
 
 
 def _where(candidate: Candidate) -> str:

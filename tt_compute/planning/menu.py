@@ -30,6 +30,7 @@ from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import is_score_rule
 from tt_compute.types import Capabilities, Reliability, SamplingParams
+from tt_compute.weights import parse_weight
 
 __all__ = [
     "PREDICTED",
@@ -48,6 +49,7 @@ _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
 """How a lone sample is drawn: its likeliest course."""
+_UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _HEADROOM = 2
 _TOKENS_STEP = 64
 _MAX_TOKENS: dict[TaskKind, int] = {
@@ -65,8 +67,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskKind
     max_samples: int
     strategies: tuple[str, ...]
-    stop_rules: tuple[str, ...]
-    """Those that a plan may choose from: of votes, or one of scores."""
+    stop_rules: tuple[str | None, ...]
+    """Those that a plan may choose from: of votes, or one of scores; None = the whole budget is drawn."""
+    weight: str | None = None
+    """What votes weigh by."""
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
@@ -81,7 +85,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def score_rule(self) -> str | None:
         """The stop rule of scores that is pinned."""
-        return next(filter(is_score_rule, self.stop_rules), None)
+        return next((rule for rule in self.stop_rules if rule and is_score_rule(rule)), None)
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +95,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     stop_rule: str | None
     max_samples: int
     wave: int
+    weight: str | None = None
     quality: float | None
     samples_mean: float | None
     figures: Figures
@@ -197,7 +202,7 @@ def make_offer(
         max_tokens=max_tokens,
         max_input_tokens=_max_input_tokens(spec, ability, wanted, max_tokens),
         unknown={
-            "quality": ability.unknown_quality,
+            "quality": (*ability.unknown_quality, *([_UNKNOWN_GAIN] if _judged(wanted) else [])),
             **meter.unknown_by_figure(ability.unknown_lengths),
         },
         meter=meter,
@@ -230,6 +235,11 @@ def _cut_short(ability: TaskAbility, max_tokens: int) -> TaskAbility:
 def _without_quality(ability: TaskAbility, reason: str) -> TaskAbility:
     unknown = (*ability.unknown_quality, reason)
     return msgspec.structs.replace(ability, mean=None, questions=None, unknown_quality=unknown)
+
+
+def _judged(wanted: Wanted) -> bool:
+    """Whether votes weigh by a verifier's scores."""
+    return wanted.weight is not None and parse_weight(wanted.weight).judged
 
 
 def _max_input_tokens(
@@ -290,17 +300,23 @@ class _Options:
         yield self._option("single", 1, 1, single_run(ability, self._lengths))
 
     def _majority(self) -> Iterator[Option]:
-        known = self._ability.votes_known
+        known = self._ability.votes_known and not _judged(self._wanted)
         for budget in self._budgets("majority", MAX_VOTE_BUDGET if known else None, known=known):
             wave = self._best_width(min(budget, self._cap))
             seen: set[float | None] = set()
             for rule in self._wanted.stop_rules:
-                shape = majority_run(self._ability, self._lengths, rule, budget, wave)
+                shape = self._vote(rule, budget, wave)
                 # Of rules that come to the same, the first; where nothing is known, all do.
                 if shape.samples_mean not in seen:
                     seen.add(shape.samples_mean)
                     width = min(wave, shape.widest or wave)
                     yield self._option("majority", budget, width, shape, rule)
+
+    def _vote(self, rule: str | None, budget: int, wave: int) -> RunShape:
+        """One that weighs is predicted as a plain one, of the whole budget: it never takes more."""
+        counted = rule if self._wanted.weight is None else None
+        shape = majority_run(self._ability, self._lengths, counted, budget, wave)
+        return msgspec.structs.replace(shape, quality=None) if _judged(self._wanted) else shape
 
     def _best_of_n(self) -> Iterator[Option]:
         known = self._ability.questions is not None
@@ -352,6 +368,7 @@ class _Options:
             stop_rule=rule,
             max_samples=budget,
             wave=wave,
+            weight=self._wanted.weight if strategy == "majority" else None,
             quality=shape.quality,
             samples_mean=shape.samples_mean,
             figures=self._meter.figures(shape, tokens),

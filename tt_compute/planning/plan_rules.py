@@ -11,6 +11,7 @@ from tt_compute.errors import UsageError
 from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan, Prediction, Stage
 from tt_compute.sampling import check_sampling
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["faults"]
 
@@ -68,7 +69,7 @@ def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
     strategy, rule = candidate.strategy, candidate.stop_rule
     if strategy == "single" and candidate.max_samples > 1:
         yield "max_samples", f"the strategy 'single' draws 1 sample, not {candidate.max_samples}"
-    elif strategy == "majority" and rule is None:
+    elif strategy == "majority" and rule is None and candidate.weight is None:
         yield "stop_rule", "a vote needs one"
     elif (strategy == "cascade") != (candidate.then is not None):
         yield "then", "belongs to a cascade, and a cascade needs it"
@@ -82,6 +83,17 @@ def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
             parse(rule)
         except UsageError as error:
             yield "stop_rule", error.message
+    if candidate.weight is not None:
+        yield from _of_weight(candidate, candidate.weight)
+
+
+def _of_weight(candidate: Candidate, weight: str) -> Iterator[tuple[str, str]]:
+    if candidate.strategy != "majority":
+        yield "weight", f"the strategy {candidate.strategy!r} holds no vote that could weigh"
+    try:
+        check_weighted_rule(candidate.stop_rule, parse_weight(weight))
+    except UsageError as error:
+        yield "weight", error.message
 
 
 def _of_stage(then: Stage, most: int) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,7 @@ from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Re
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.types import Capabilities, Clock, SamplingParams
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["PlanRequest", "Planner"]
 
@@ -193,6 +194,7 @@ class Planner:
             max_samples=objective.max_samples,
             strategies=_strategies(request),
             stop_rules=_stop_rules(request),
+            weight=request.weight,
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
@@ -299,6 +301,7 @@ class _Scribe:
             stop_rule=option.stop_rule,
             max_samples=option.max_samples,
             wave=option.wave,
+            weight=option.weight,
             feasible=not missed,
             violates=tuple(map(str, missed)),
             predicted=self._prediction(weighed),
@@ -404,13 +407,18 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
 
 
 def _strategy(request: PlanRequest) -> str | None:
-    """The one that is pinned, or that a pinned stop rule is of."""
+    """The one that is pinned, or that a pinned stop rule or weight is of."""
+    if request.weight is not None:
+        return "majority"
     if request.strategy is not None or request.stop_rule is None:
         return request.strategy
     return "best_of_n" if is_score_rule(request.stop_rule) else "majority"
 
 
-def _stop_rules(request: PlanRequest) -> tuple[str, ...]:
+def _stop_rules(request: PlanRequest) -> tuple[str | None, ...]:
+    if request.weight is not None:
+        check_weighted_rule(request.stop_rule, parse_weight(request.weight))
+        return (request.stop_rule,)
     if request.stop_rule is None:
         return _STOP_RULES
     scored = _strategy(request) == "best_of_n"

@@ -30,6 +30,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Only votes, under this rule."""
     one_deployment: bool = False
     """No cascade, unless it is pinned."""
+    weight: str | None = None
+    """Only votes that weigh by this."""
     has_verifier: bool = False
     """Whether samples can be judged."""
     reliability: Reliability | None = Reliability()

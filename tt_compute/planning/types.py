@@ -107,6 +107,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Not part of the JSON contract: how the samples will be drawn."""
     then: Stage | None = None
     """Of a cascade; ``max_samples`` is of both deployments together."""
+    weight: str | None = None
+    """What votes weigh by; None = all alike."""
 
     @property
     def first_samples(self) -> int:
@@ -114,9 +116,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return self.max_samples - (0 if self.then is None else self.then.max_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON contract's ``C``, with ``then`` for a cascade."""
+        """The JSON contract's ``C``; with ``then`` for a cascade, and ``weight`` where votes weigh."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         del document["sampling"]
+        if self.weight is None:
+            del document["weight"]
         if self.then is None:
             del document["then"]
         else:

@@ -15,7 +15,10 @@ from tt_compute.strategies.cascade import Cascade
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.deepconf import DeepConf
 from tt_compute.strategies.dvts import DVTS
+from tt_compute.strategies.knockout import Knockout
+from tt_compute.strategies.listwise import USC, Listwise
 from tt_compute.strategies.majority import Majority
+from tt_compute.strategies.mbr import MBR
 from tt_compute.strategies.refine import Refine
 from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.single import Single
@@ -39,6 +42,10 @@ _ALL: tuple[Strategy, ...] = (
     Single(),
     Majority(),
     BestOfN(),
+    USC(),
+    MBR(),
+    Knockout(),
+    Listwise(),
     Beam(),
     DVTS(),
     Revise(),
@@ -49,8 +56,8 @@ _ALL: tuple[Strategy, ...] = (
 )
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({one.name: one for one in _ALL})
 """Name -> strategy. They hold no state: one object serves every run."""
-ASK_NO_VERIFIER = frozenset({"single", "majority", "deepconf"})
-"""Beside these a verifier would be ignored."""
+ASK_NO_VERIFIER = frozenset({"single", "majority", "mbr", "deepconf"})
+"""Beside these a verifier would be ignored; a vote asks it where it weighs by its scores."""
 
 
 def get_strategy(name: str) -> Strategy:

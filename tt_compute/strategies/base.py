@@ -52,6 +52,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Full text of the sample that stands for the answer; empty when there is none."""
     winner: int | None
     """Index of that sample; None when there is none, or the text is that of no sample."""
+    tied: tuple[int, ...] = ()
+    """Samples of the answers that stood equal, the winner's among them, where luck decided between several."""
     stop_reason: StopReason
     stop_posterior: float | None
     ended: tuple[Ended, ...]
@@ -129,6 +131,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     wave: int
     """Most samples in flight at once."""
     stop_rule: str | None
+    weight: str | None = None
+    """What votes weigh by, as ``tt_compute.weights.parse_weight`` reads it; None = all alike."""
     verifier: Verifier | None
     rng: random.Random
     """Seeded from the request; breaks ties."""

@@ -10,18 +10,18 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from tt_compute.types import TokenLogprob
+from tt_compute.weights import top_confidence
 
 __all__ = ["GroupConfidence", "lowest_group", "percentile", "token_confidence"]
 
 
 def token_confidence(token: TokenLogprob) -> float:
-    """C_i = -(1/k) sum of log P_i(j) over the k most likely tokens (equation 2): high where one stands out.
+    """C_i (equation 2): high where one token stands out.
 
     Where only the sampled token's probability is known, that probability: the formula would turn round.
     """
-    if not token.top:
-        return math.exp(token.logprob)
-    return -sum(logprob for _, logprob in token.top) / len(token.top)
+    confidence = top_confidence(token)
+    return math.exp(token.logprob) if confidence is None else confidence
 
 
 class GroupConfidence:

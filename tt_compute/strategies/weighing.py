@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -29,28 +30,24 @@ class WeightedBallot:
 
     def __init__(self, task: Task) -> None:
         self._ballot = Ballot(task)
-        self._voters: list[tuple[Ended, float]] = []
+        self._weights: dict[int, float] = {}
 
     async def add(self, ended: Ended, weight: float) -> None:
         """Count a sample's vote by its weight of at least 0; one without an answer abstains."""
         await self._ballot.add(ended)
-        self._voters.append((ended, weight))
+        self._weights[ended.index] = weight
 
     def standing(self) -> Weighed:
         """Of answers of equal weight the one that came up first leads."""
-        answers: dict[int, list[tuple[Ended, float]]] = {}
-        for place, voter in zip(self._ballot.votes.order, self._voters, strict=True):
-            if voter[0].answer is not None:
-                answers.setdefault(place, []).append(voter)
-        weights = {place: sum(weight for _, weight in group) for place, group in answers.items()}
-        if not weights:
+        leaders = self._ballot.leaders(self._weights)
+        if not leaders:
             return Weighed(winner=None, share=0.0, votes=())
-        ranked = sorted(weights, key=lambda place: (-weights[place], place))
-        total = sum(weights.values())
+        sizes = self._ballot.sizes(self._weights)
+        total = math.fsum(sizes)
         return Weighed(
-            winner=max(answers[ranked[0]], key=lambda voter: voter[1])[0],
-            share=weights[ranked[0]] / total if total else 1 / len(weights),
-            votes=tuple((_shown(answers[place]), len(answers[place])) for place in ranked),
+            winner=max(leaders[0], key=lambda voter: self._weights[voter.index]),
+            share=max(sizes) / total if total else 1 / len(sizes),
+            votes=self._ballot.standing(leaders[0], self._weights),
         )
 
 
@@ -60,9 +57,3 @@ async def weigh(task: Task, voters: Sequence[tuple[Ended, float]]) -> Weighed:
     for ended, weight in voters:
         await ballot.add(ended, weight)
     return ballot.standing()
-
-
-def _shown(voters: Sequence[tuple[Ended, float]]) -> str:
-    answer = voters[0][0].answer
-    assert answer is not None
-    return answer.text
