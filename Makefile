@@ -24,7 +24,7 @@ test-cuda: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy tt_compute backends tests benchmarks
+	$(BIN)/mypy tt_compute backends tests benchmarks examples tools
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev

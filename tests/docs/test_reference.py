@@ -223,6 +223,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "ttc plan": (["6 times 7?", "--locality=local", "--prefer=latency"], set()),
     "ttc backends": ([], set()),
     "ttc profiles list": ([], set()),
+    "ttc profiles schema": (["config", "--path"], set()),
     "ttc profiles validate": ([], set()),
     "ttc profiles refresh": (["--deployment", "cloud", "--config", "cloud.yaml"], set()),
     "ttc models list": ([], set()),
