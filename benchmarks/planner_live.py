@@ -27,6 +27,7 @@ import tt_compute as tt
 from embedded import DEPLOYMENT, is_right
 from questions import Question, questions
 from report import conditions, markdown, percent, write
+from tt_compute.calibrated import read_calibrated
 from tt_compute.options import SolveOptions
 from tt_compute.planning.types import Prediction
 from tt_compute.verify.tasks import MathProcess
@@ -62,15 +63,9 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 
 def calibrate(folder: Path) -> None:
-    line = [
-        sys.executable,
-        "-m",
-        "tt_compute.cli.main",
-        "calibrate",
-        "--config",
-        str(folder / "ttc.yaml"),
-    ]
+    line = [sys.executable, "-m", "tt_compute", "calibrate", "--config", str(folder / "ttc.yaml")]
     subprocess.run(line, check=True, env=environment(folder), stdout=subprocess.DEVNULL)
+    assert DEPLOYMENT in read_calibrated(folder).deployments
 
 
 async def teach(client: tt.AsyncClient, count: int, process: MathProcess) -> None:

@@ -16,10 +16,10 @@ __all__ = ["conditions", "markdown", "percent", "write"]
 _PACKAGES = ("tt-compute", "openvino-genai", "msgspec", "anyio")
 
 
-def conditions() -> str:
-    """Date, machine and versions, in one line."""
+def conditions(*packages: str) -> str:
+    """Date, machine and versions, of ``packages`` too, in one line."""
     found = [f"Python {platform.python_version()}"]
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *packages):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -86,7 +86,7 @@ def ours(rule: StopRule) -> Vote:
     """A vote in deficit waves."""
 
     def vote(answers: Answers, tokens: Sequence[float]) -> Ended:
-        votes, used = Votes(), 0
+        votes, used, waves = Votes(), 0, 0
         places: dict[int, int] = {}
         while more := fewest_more(rule, votes, len(answers) - used):
             new = (
@@ -94,14 +94,16 @@ def ours(rule: StopRule) -> Vote:
                 for one in answers[used : used + more]
             )
             votes = Votes([*votes.order, *new])
-            used += more
-        return Ended(samples=used, tokens=sum(tokens[:used]), leaders=plurality(answers[:used]))
+            used, waves = used + more, waves + 1
+        leaders = plurality(answers[:used])
+        return Ended(samples=used, tokens=sum(tokens[:used]), leaders=leaders, waves=waves)
 
     return vote
 
 
 def fixed(answers: Answers, tokens: Sequence[float]) -> Ended:
-    return Ended(samples=len(answers), tokens=sum(tokens), leaders=plurality(answers))
+    leaders = plurality(answers)
+    return Ended(samples=len(answers), tokens=sum(tokens), leaders=leaders, waves=1)
 
 
 def play(

@@ -5,13 +5,14 @@ Each takes one question's samples in the order of drawing and says where it stop
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-__all__ = ["PEERS", "Ended", "plurality", "quadrature"]
+__all__ = ["ADAPTIVE_IN_WAVES", "PEERS", "Ended", "plurality", "quadrature"]
 
 Answers = Sequence[int | None]
 _THRESHOLD = 0.95
@@ -24,6 +25,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     tokens: float
     leaders: tuple[int, ...]
     """The answer; several where luck decides between them; none without votes."""
+    waves: int
+    """Samples that follow one upon the other."""
+    cancelled_tokens: float = 0.0
+    """The part of ``tokens`` in samples that were cut."""
 
 
 def plurality(answers: Answers) -> tuple[int, ...]:
@@ -32,13 +37,18 @@ def plurality(answers: Answers) -> tuple[int, ...]:
     return tuple(answer for answer, count in votes.items() if count == most)
 
 
-def adaptive_consistency(answers: Answers, tokens: Sequence[float]) -> Ended:
-    """AdaptiveConsistency 1.0.0, BetaStoppingCriteria: the two integrals by quadrature, one sample at a time."""
-    for drawn in range(1, len(answers) + 1):
+def adaptive_consistency(answers: Answers, tokens: Sequence[float], wave: int = 1) -> Ended:
+    """AdaptiveConsistency 1.0.0, BetaStoppingCriteria: the two integrals by quadrature.
+
+    The package draws one sample at a time; ``wave`` more at once is how it is run where time counts.
+    """
+    drawn = waves = 0
+    while drawn < len(answers):
+        drawn, waves = min(drawn + wave, len(answers)), waves + 1
         first, second = _top_two(answers[:drawn])
         if first and quadrature(first, second) >= _THRESHOLD:
-            return _ended(answers, tokens, drawn)
-    return _ended(answers, tokens, len(answers))
+            break
+    return _ended(answers, tokens, drawn, waves)
 
 
 def consol_sprt(answers: Answers, tokens: Sequence[float]) -> Ended:
@@ -48,8 +58,8 @@ def consol_sprt(answers: Answers, tokens: Sequence[float]) -> Ended:
         first, second = _top_two(answers[:drawn])
         ratio = first * math.log(p1 / 0.5) + second * math.log((1 - p1) / 0.5)
         if ratio >= math.log((1 - beta) / alpha) or ratio <= math.log(beta / (1 - alpha)):
-            return _ended(answers, tokens, drawn)
-    return _ended(answers, tokens, len(answers))
+            return _ended(answers, tokens, drawn, drawn)
+    return _ended(answers, tokens, len(answers), len(answers))
 
 
 def esc(answers: Answers, tokens: Sequence[float], window: int = 5) -> Ended:
@@ -59,18 +69,19 @@ def esc(answers: Answers, tokens: Sequence[float], window: int = 5) -> Ended:
         mine = answers[end - window : end]
         if len(set(mine)) == 1:
             leaders = () if mine[0] is None else (mine[0],)
-            return Ended(samples=end, tokens=sum(tokens[:end]), leaders=leaders)
-    return _ended(answers, tokens, whole)
+            waves = end // window
+            return Ended(samples=end, tokens=sum(tokens[:end]), leaders=leaders, waves=waves)
+    return _ended(answers, tokens, whole, whole // window)
 
 
 def its_hub_adaptive(answers: Answers, tokens: Sequence[float]) -> Ended:
     """its_hub 1.2.0, AdaptiveSelfConsistency: after 2, 4, 8, ... samples, 75 % of all of them agree."""
-    drawn = 2
+    drawn, waves = 2, 1
     while drawn < len(answers):
         if _top_two(answers[:drawn])[0] >= 0.75 * drawn:
-            return _ended(answers, tokens, drawn)
-        drawn *= 2
-    return _ended(answers, tokens, len(answers))
+            return _ended(answers, tokens, drawn, waves)
+        drawn, waves = 2 * drawn, waves + 1
+    return _ended(answers, tokens, len(answers), waves)
 
 
 def its_hub_beta(answers: Answers, tokens: Sequence[float], width: int = 32) -> Ended:
@@ -91,7 +102,14 @@ def its_hub_beta(answers: Answers, tokens: Sequence[float], width: int = 32) -> 
     burnt = sum(
         min(length, max(0.0, now - start)) for length, start in zip(tokens, starts, strict=True)
     )
-    return Ended(samples=len(seen), tokens=burnt, leaders=plurality(seen))
+    whole = sum(tokens[index] for index in order[: len(seen)])
+    return Ended(
+        samples=len(seen),
+        tokens=burnt,
+        leaders=plurality(seen),
+        waves=math.ceil(len(answers) / width),
+        cancelled_tokens=burnt - whole,
+    )
 
 
 PEERS: Mapping[str, Callable[[Answers, Sequence[float]], Ended]] = {
@@ -100,6 +118,10 @@ PEERS: Mapping[str, Callable[[Answers, Sequence[float]], Ended]] = {
     "ESC, windows of 5": esc,
     "its_hub, Adaptive": its_hub_adaptive,
     "its_hub, Beta (all at once)": its_hub_beta,
+}
+
+ADAPTIVE_IN_WAVES = {
+    "AdaptiveConsistency, waves of 4": functools.partial(adaptive_consistency, wave=4)
 }
 
 
@@ -143,5 +165,6 @@ def _top_two(answers: Answers) -> tuple[int, int]:
     return first, second
 
 
-def _ended(answers: Answers, tokens: Sequence[float], drawn: int) -> Ended:
-    return Ended(samples=drawn, tokens=sum(tokens[:drawn]), leaders=plurality(answers[:drawn]))
+def _ended(answers: Answers, tokens: Sequence[float], drawn: int, waves: int) -> Ended:
+    leaders = plurality(answers[:drawn])
+    return Ended(samples=drawn, tokens=sum(tokens[:drawn]), leaders=leaders, waves=waves)

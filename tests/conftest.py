@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import signal
+import sys
+import tomllib
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import anyio
@@ -58,3 +63,45 @@ def embedded_model() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(f"the embedded model is needed in CI: {exc}")
         pytest.skip(f"the embedded model cannot be had: {exc}")
+
+
+@pytest.fixture
+def project() -> Path:
+    """The source folder of a backend that somebody else might have written."""
+    return Path(__file__).parents[1] / "examples" / "backend-template"
+
+
+@pytest.fixture
+def install(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Callable[[str], Path]]:
+    """A function that installs ``examples/backend-template`` under a name, on ``sys.path``; returns where.
+
+    Written out by hand from ``pyproject.toml``: an installer would need a build backend from the
+    network for the same three files.
+    """
+
+    def put(distribution: str) -> Path:
+        target = tmp_path / distribution
+        metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        version = metadata["project"]["version"]
+        shutil.copytree(project / "tt_ngram", target / "tt_ngram")
+        info = target / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(
+            "".join(
+                f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+                for group, entries in metadata["project"]["entry-points"].items()
+            ),
+            encoding="utf-8",
+        )
+        monkeypatch.setattr(sys, "path", [str(target), *sys.path])
+        importlib.invalidate_caches()
+        return target
+
+    yield put
+    for name in ("tt_ngram", "tt_ngram.model"):
+        sys.modules.pop(name, None)

@@ -25,6 +25,7 @@ from tt_compute.requests import Prepared, Requests
 from tt_compute.results import Result
 from tt_compute.setup import Setup
 from tt_compute.streaming import SolveRun
+from tt_compute.supervision import supervisor
 from tt_compute.sync import BackgroundLoop, SyncRun
 from tt_compute.types import (
     Clock,
@@ -299,9 +300,16 @@ class AsyncClient:
             # What was drawn was paid for, whatever became of it.
             partial = execution.result()
             if partial.receipt.samples_drawn:
-                error.partial = await self._requests.record(execution, partial)
+                error.partial = await self._record(execution, partial)
             raise
-        return await self._requests.record(execution, result)
+        return await self._record(execution, result)
+
+    async def _record(self, execution: Execution, result: Result) -> Result:
+        recorded = await self._requests.record(execution, result)
+        watching = supervisor()
+        if watching is not None:
+            watching.ended(recorded)
+        return recorded
 
 
 class _Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from tt_compute.dispatch.shared_window import SharedUse, SharedWindow
 from tt_compute.dispatch.spend import Cap, SpendGuard
 from tt_compute.dispatch.window import Window
 from tt_compute.dispatch_settings import DispatchSettings
+from tt_compute.supervision import supervisor
 from tt_compute.types import Clock
 
 __all__ = ["LIMITS_FILE", "SharedLimiters", "make_dispatcher"]
@@ -60,12 +62,15 @@ def make_dispatcher(backends: BackendPool, clock: Clock, config: Config) -> Disp
         if settings.share_limits
         else Limiters(clock.now)
     )
+    watching = supervisor()
+    seed = None if watching is None else watching.seed()
     return Dispatcher(
         backends,
         clock,
         settings=settings,
         limiters=limiters,
         caps=SpendGuard(_caps(settings, limiters)),
+        rng=random.Random(seed),  # noqa: S311 - spreads load, guards nothing
     )
 
 

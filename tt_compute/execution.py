@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import anyio
@@ -11,7 +11,9 @@ import msgspec
 
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
+from tt_compute.dispatch.spend import Cap
 from tt_compute.errors import DeadlineExceeded, SpendCapReached
+from tt_compute.openings import Openings, Rung
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.prompts import estimate_tokens
 from tt_compute.results import (
@@ -43,7 +45,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     plan: Plan
     chosen: Candidate
-    spec: DeploymentSpec
+    rungs: tuple[Rung, ...]
+    """The plan's deployments, the first is where the prompt goes."""
     strategy: Strategy
     request: GenerateRequest
     task: AnswerTask
@@ -56,13 +59,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     confidence: Confidence
     today: date | None = None
     """What the age of prices is told by; None = it does not matter."""
-    alternates: tuple[DeploymentSpec, ...] = ()
-    """Where samples go that fail at ``spec``, the next best first."""
     ignored_params: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     weights: str | None = None
     """As in ``Result``, with ``runtime``."""
     runtime: str | None = None
+
+    @property
+    def spec(self) -> DeploymentSpec:
+        """Where the prompt goes."""
+        return self.rungs[0].spec
 
 
 class Execution:
@@ -84,11 +90,18 @@ class Execution:
         emit: Callable[[StreamEvent], None] | None = None,
     ) -> None:
         self.job = job
-        self._dispatcher = dispatcher
         self._clock = clock
         self._ledger = Ledger(job.started, today=job.today)
-        self._watch = _Watch(job, self._ledger, emit)
-        self._cancel: Callable[[], None] | None = None
+        most_usd = job.plan.objective.max_cost_usd
+        self._openings = Openings(
+            job.request,
+            job.rungs,
+            dispatcher=dispatcher,
+            ledger=self._ledger,
+            cap=None if most_usd is None else Cap("of this request", most_usd),
+        )
+        self._watch = _Watch(job, self._openings.served_by, emit)
+        self._open = False
         self._interruption = anyio.Event()
         self.outcome: Outcome | None = None
 
@@ -101,14 +114,8 @@ class Execution:
         """
         job = self.job
         self._watch.on_planned()
-        async with self._dispatcher.open(
-            job.spec,
-            job.request,
-            self._ledger,
-            alternates=job.alternates,
-            max_usd=job.plan.objective.max_cost_usd,
-        ) as generation:
-            self._cancel = generation.cancel
+        async with self._openings.first() as generation:
+            self._open = True
             self.outcome = await job.strategy.run(
                 Run(
                     generation=generation,
@@ -122,10 +129,13 @@ class Execution:
                     observer=self._watch,
                     deadline_passed=self._out_of_time,
                     until_deadline=self._until_out_of_time,
+                    sampling=job.request.sampling,
+                    open=self._openings.further,
+                    rungs=len(job.rungs),
                 )
             )
         late = self.outcome.stop_reason == "deadline" and not self._interruption.is_set()
-        if late and self.outcome.winner is None:
+        if late and self.outcome.winner is None and not self.outcome.text:
             raise DeadlineExceeded(
                 f"no sample was complete within {job.plan.objective.max_latency_s} s",
                 hint="allow more latency, or ask for fewer tokens",
@@ -141,10 +151,8 @@ class Execution:
             cancelling the task helps.
         """
         self._interruption.set()
-        if self._cancel is None:
-            return False
-        self._cancel()
-        return True
+        self._openings.cancel()
+        return self._open
 
     def result(self) -> Result:
         """The result, of what is known by now when the run has not ended."""
@@ -165,17 +173,21 @@ class Execution:
             id=job.id,
             answer=answer,
             text="" if outcome is None else outcome.text,
-            confidence=None if outcome is None or answer is None else job.confidence(outcome),
+            confidence=None if outcome is None or answer is None else self._confidence(outcome),
             task=job.plan.task,
             plan=job.plan,
             samples=self._watch.records(),
             receipt=self._receipt(),
             warnings=warnings,
             ignored_params=job.ignored_params,
-            tally=Tally() if outcome is None else _tally(job, outcome),
+            tally=Tally() if outcome is None else _tally(job, outcome, self._openings.elsewhere),
             weights=job.weights,
             runtime=job.runtime,
         )
+
+    def _confidence(self, outcome: Outcome) -> float | None:
+        """Unknown where other prompts took part: what the ability model knows is about the request's own."""
+        return None if self._openings.elsewhere else self.job.confidence(outcome)
 
     def _out_of_time(self) -> bool:
         deadline = self.job.request.deadline
@@ -243,10 +255,13 @@ class _Watch:
     """The strategy's observer: keeps the records and tells whoever looks on."""
 
     def __init__(
-        self, job: Job, ledger: Ledger, emit: Callable[[StreamEvent], None] | None
+        self,
+        job: Job,
+        served_by: Mapping[int, str],
+        emit: Callable[[StreamEvent], None] | None,
     ) -> None:
         self._job = job
-        self._ledger = ledger
+        self._served_by = served_by
         self._emit = emit
         self._drawn = 0
         self._ended: dict[int, SampleRecord] = {}
@@ -276,9 +291,8 @@ class _Watch:
         self._progress()
 
     def on_ended(self, ended: Ended) -> None:
-        self._ended[ended.index] = _record(
-            ended, self._ledger.served_by.get(ended.index, self._job.spec.id)
-        )
+        served_by = self._served_by.get(ended.index, self._job.spec.id)
+        self._ended[ended.index] = _record(ended, served_by)
         self._progress()
 
     def on_votes(self, votes: Sequence[tuple[str, int]], posterior: float | None) -> None:
@@ -321,8 +335,8 @@ def _total(*costs_usd: float | None) -> float | None:
     return sum(known) if len(known) == len(costs_usd) else None
 
 
-def _tally(job: Job, outcome: Outcome) -> Tally:
-    whole = [one for one in outcome.ended if finished(one)]
+def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
+    whole = [one for one in outcome.ended if finished(one) and one.index not in elsewhere]
     answered = [one for one in whole if one.answer is not None]
     accepted, refused = _verdicts(job.verifier, answered)
     votes = tuple(count for _, count in outcome.votes)
@@ -333,6 +347,7 @@ def _tally(job: Job, outcome: Outcome) -> Tally:
         refused=refused,
         greedy=job.chosen.sampling.temperature == 0,
         prompt_tokens=estimate_tokens(job.request.messages),
+        elsewhere=elsewhere,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from tt_compute.errors import InvalidRequestError
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.profiles.schema import TaskKind
+from tt_compute.strategies.base import Strategy
 from tt_compute.types import JsonSchemaFormat, SamplingParams
 from tt_compute.verify.base import Verifier, VerifierCallable
 
@@ -35,8 +36,9 @@ class SolveOptions(TypedDict, total=False):
     """Kind of task, and with it how answers are found. Default: detected from the prompt."""
     deployment: str | None
     """Id of the only deployment to consider."""
-    strategy: str | None
-    """``single``, ``majority`` or ``best_of_n``."""
+    strategy: str | Strategy | None
+    """A name, such as ``single``, ``majority`` or ``best_of_n``, or a strategy of one's own or with settings of
+    one's own. Where nothing predicts what a strategy takes, its figures are unknown."""
     stop: str | None
     """Stop rule of a vote, such as ``beta`` or ``beta:0.99``."""
     verifier: str | Verifier | VerifierCallable | None
@@ -62,7 +64,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "system": str,
         "task": str,
         "deployment": str,
-        "strategy": str,
+        "strategy": (str, Strategy),
         "stop": str,
         "verifier": object,
         "sampling": SamplingParams,
@@ -93,13 +95,17 @@ def checked(options: SolveOptions) -> SolveOptions:
         wanted = _TYPES.get(name)
         if wanted is None:
             raise InvalidRequestError(f"there is no option {name!r}", hint=_hint(name))
-        if not isinstance(value, wanted):
+        if not isinstance(value, wanted) or (wanted is not object and isinstance(value, type)):
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             raise InvalidRequestError(
                 f"option {name!r} must be {' or '.join(kind.__name__ for kind in kinds)}, "
-                f"got {type(value).__name__}"
+                f"got {_shown(value)}"
             )
     return cast("SolveOptions", given)
+
+
+def _shown(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _hint(name: str) -> str:

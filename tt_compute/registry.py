@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, cast
 
 import msgspec
@@ -117,7 +117,7 @@ class Registry:
     def _claims(self) -> dict[str, dict[Registration, EntryPoint]]:
         if self._read is None:
             entries = entry_points(group=GROUP) if self._given is None else self._given
-            by_claim = {_registration(entry): entry for entry in entries}
+            by_claim = _by_registration(entries)
             claims: dict[str, dict[Registration, EntryPoint]] = {}
             for registration in sorted(by_claim):
                 claims.setdefault(registration.name, {})[registration] = by_claim[registration]
@@ -173,11 +173,18 @@ def option_error(
     return ConfigError(message, file=place.file, line=place.line, path=full, hint=hint)
 
 
-def _registration(entry: EntryPoint) -> Registration:
-    distribution = "an unnamed distribution"
-    if entry.dist is not None:
-        distribution = f"{entry.dist.name} {entry.dist.version}"
-    return Registration(name=entry.name, distribution=distribution, target=entry.value)
+def _by_registration(entries: Iterable[EntryPoint]) -> dict[Registration, EntryPoint]:
+    # Metadata is parsed anew at each look, 2 ms of ours; most entries have one distribution.
+    owners: dict[Distribution | None, str] = {None: "an unnamed distribution"}
+    found: dict[Registration, EntryPoint] = {}
+    for entry in entries:
+        owner = owners.get(entry.dist)
+        if owner is None:
+            assert entry.dist is not None, "None is there from the start"
+            owner = owners[entry.dist] = f"{entry.dist.name} {entry.dist.version}"
+        claim = Registration(name=entry.name, distribution=owner, target=entry.value)
+        found[claim] = entry
+    return found
 
 
 def _check_shape(backend: object, registration: Registration) -> None:

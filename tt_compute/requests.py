@@ -14,6 +14,7 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker
+from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
@@ -27,9 +28,10 @@ from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
-from tt_compute.strategies import get_strategy
-from tt_compute.strategies.base import Outcome
+from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
+from tt_compute.strategies.base import Needs, Outcome, Strategy, needs_of
 from tt_compute.strategies.collecting import finished
+from tt_compute.supervision import supervisor
 from tt_compute.types import (
     DeploymentSpec,
     GenerateRequest,
@@ -60,6 +62,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     response_format: JsonSchemaFormat | None
     seed: int
     plan: Plan
+    strategy: Strategy | None = None
+    """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
 
@@ -107,6 +111,7 @@ class Requests:
             response_format=options.get("response_format"),
             seed=_seed(request.sampling),
             plan=decided.plan,
+            strategy=_own_strategy(options),
             unfit=decided.unfit,
         )
 
@@ -183,8 +188,14 @@ class Requests:
             id=secrets.token_hex(8),
             plan=plan,
             chosen=chosen,
-            spec=spec,
-            strategy=get_strategy(chosen.strategy),
+            rungs=(
+                Rung(
+                    spec=spec,
+                    sampling=request.sampling,
+                    alternates=self._alternates(prepared, spec),
+                ),
+            ),
+            strategy=prepared.strategy or get_strategy(chosen.strategy),
             request=request,
             task=prepared.task,
             verifier=prepared.verifier,
@@ -193,7 +204,6 @@ class Requests:
             started=prepared.started,
             confidence=partial(_confidence, ability),
             today=datetime.now(UTC).date(),
-            alternates=self._alternates(prepared, spec),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
@@ -260,16 +270,24 @@ def _request(
     options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
 ) -> PlanRequest:
     sampling = _sampling(options)
+    strategy = _strategy(options)
+    needs = _needs(options, strategy)
+    if needs.verifier and judge is None:
+        raise InvalidRequestError(
+            f"the strategy {strategy!r} needs a verifier",
+            hint="pass verifier=, or use the strategy 'majority'",
+        )
     return PlanRequest(
         task=kind,
         input_tokens=estimate_tokens(messages),
         sampling=sampling,
         deployment=options.get("deployment"),
-        strategy=_strategy(options),
+        strategy=strategy,
         stop_rule=options.get("stop"),
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
-        logprobs=sampling.logprobs,
+        logprobs=max(sampling.logprobs, needs.logprobs),
+        continue_assistant=needs.continue_assistant,
         json_schema=options.get("response_format") is not None,
     )
 
@@ -280,7 +298,7 @@ def _strategy(options: SolveOptions) -> str | None:
     Raises:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
-    strategy, stop = options.get("strategy"), options.get("stop")
+    strategy, stop = _strategy_name(options), options.get("stop")
     scored = stop is not None and is_score_rule(stop)
     if stop is not None and strategy not in (None, "best_of_n" if scored else "majority"):
         about, wanted = (
@@ -292,13 +310,47 @@ def _strategy(options: SolveOptions) -> str | None:
         )
     if options.get("verifier") is None:
         return strategy
-    if (stop is not None and not scored) or strategy in ("single", "majority"):
+    if (stop is not None and not scored) or strategy in ASK_NO_VERIFIER:
         voting = f"the stop rule {stop!r}" if strategy is None else f"the strategy {strategy!r}"
         raise InvalidRequestError(
             f"a verifier was given, and {voting} asks none",
             hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
         )
     return strategy or "best_of_n"
+
+
+def _needs(options: SolveOptions, strategy: str | None) -> Needs:
+    """What the pinned strategy cannot do without.
+
+    Raises:
+        UnknownNameError: There is no such strategy.
+    """
+    if strategy is None:
+        return Needs()
+    return needs_of(_own_strategy(options) or get_strategy(strategy))
+
+
+def _strategy_name(options: SolveOptions) -> str | None:
+    strategy = options.get("strategy")
+    return strategy if strategy is None or isinstance(strategy, str) else strategy.name
+
+
+def _own_strategy(options: SolveOptions) -> Strategy | None:
+    """The strategy that was given as an object.
+
+    Raises:
+        InvalidRequestError: It has the name of a built-in one, and is none.
+    """
+    strategy = options.get("strategy")
+    if strategy is None or isinstance(strategy, str):
+        return None
+    namesake = STRATEGIES.get(strategy.name)
+    if namesake is not None and not isinstance(strategy, type(namesake)):
+        raise InvalidRequestError(
+            f"{type(strategy).__name__} has the name of the built-in strategy {strategy.name!r}",
+            hint="give it another one: plans and receipts call it by its name",
+        )
+    return strategy
 
 
 def _sampling(options: SolveOptions) -> SamplingParams:
@@ -330,7 +382,11 @@ def _check_verdict(correct: object) -> None:
 
 
 def _seed(sampling: SamplingParams) -> int:
-    return secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed
+    if sampling.seed is not None:
+        return sampling.seed
+    watching = supervisor()
+    given = None if watching is None else watching.seed()
+    return secrets.randbits(SEED_BITS) if given is None else given
 
 
 def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:

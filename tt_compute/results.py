@@ -50,7 +50,7 @@ class SampleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """How the finished samples came out, without their texts."""
+    """How the finished samples of the request's own prompt came out, without their texts."""
 
     votes: tuple[int, ...] = ()
     """Samples of each answer, the one that was given first."""
@@ -62,6 +62,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     greedy: bool = False
     """Drawn at temperature 0."""
     prompt_tokens: int | None = None
+    elsewhere: frozenset[int] = frozenset()
+    """Indices of the samples of other prompts, which a strategy opened: parts of an answer, or about one."""
     """As they were estimated for the plan."""
 
 

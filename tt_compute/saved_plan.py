@@ -20,6 +20,8 @@ from tt_compute.planning.premises import changes, premise_of
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.setup import Setup
+from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES
+from tt_compute.strategies.base import needs_of
 from tt_compute.types import DeploymentSpec
 
 __all__ = ["Replay", "check_beside", "replay"]
@@ -44,6 +46,14 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         PlanError: The plan is none that could be run.
     """
     chosen = _chosen(plan)
+    own = options.get("strategy")
+    if own is not None and not isinstance(own, str) and own.name == chosen.strategy:
+        options = {**options, "strategy": None}
+    elif chosen.strategy not in STRATEGIES:
+        raise PlanError(
+            f"the plan's strategy {chosen.strategy!r} is not a built-in one",
+            hint="pass the same strategy again",
+        )
     # False is `strict` not asked for; 0 is a temperature.
     given = {name for name, value in options.items() if value is not None and value is not False}
     decided = sorted(given - _OF_THE_REQUEST)
@@ -57,13 +67,13 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         raise InvalidRequestError(
             f"the plan has a seed, {seed}, and another is given", hint="leave it out"
         )
-    asks, judged = chosen.strategy == "best_of_n", options.get("verifier") is not None
-    if asks and not judged:
+    judged = options.get("verifier") is not None
+    if needs_of(STRATEGIES.get(chosen.strategy)).verifier and not judged:
         raise InvalidRequestError(
-            "the plan's strategy 'best_of_n' needs a verifier, and a plan holds none",
+            f"the plan's strategy {chosen.strategy!r} needs a verifier, and a plan holds none",
             hint="pass the verifier again",
         )
-    if judged and not asks:
+    if judged and chosen.strategy in ASK_NO_VERIFIER:
         raise InvalidRequestError(
             f"a verifier was given, and the plan's strategy {chosen.strategy!r} asks none",
             hint=f"leave it out, or {PLAN_AGAIN}",

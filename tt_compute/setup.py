@@ -25,6 +25,7 @@ from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
 from tt_compute.secrets import EnvironmentSecrets
 from tt_compute.store import Store
+from tt_compute.supervision import supervisor
 from tt_compute.types import (
     Capabilities,
     Clock,
@@ -133,6 +134,10 @@ class Setup:
 
     def probe(self, backend: str) -> Probe:
         """Whether a backend could run here; one that no distribution registers could not."""
+        watching = supervisor()
+        told = None if watching is None else watching.probe(backend)
+        if told is not None:
+            return told
         try:
             return self.registry.probe(backend)
         except UnknownNameError as exc:

@@ -177,6 +177,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, object] = {}
 
 
+Deltas = Literal["none", "text", "logprobs"]
+"""What is told of a sample before it ends."""
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt to open at a backend; how many samples are drawn is decided later, by ``draw``."""
 
@@ -187,7 +191,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: str | None = None
     continue_assistant: bool = False
     """Go on from an unfinished last assistant message instead of starting a new turn."""
-    deltas: Literal["none", "text", "logprobs"] = "none"
+    deltas: Deltas = "none"
     deadline: float | None = None
     """Absolute time on the environment's clock; at it every live sample ends with ``deadline``."""
     tags: dict[str, str] = {}

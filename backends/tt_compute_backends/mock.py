@@ -1,7 +1,7 @@
 """The mock backend: a scripted model, chosen by name only, never a fallback.
 
 With ``options: {}`` every prompt is answered "The answer is 42." by three samples in five. See
-``mock_options`` for all that can be said. Its samples depend on (prompt, seed, index) alone, its time is
+``tt_compute.testing.mock_options`` for all that can be said. Its samples depend on (prompt, seed, index) alone, its time is
 the environment's clock, so under a virtual clock a minute of latency takes a millisecond.
 """
 
@@ -14,8 +14,10 @@ from typing import ClassVar, Self
 import anyio
 
 from tt_compute.backend import Generation
+from tt_compute.checks import check_request
 from tt_compute.errors import ContextLengthError, GenerationClosed
-from tt_compute.registry import parse_options
+from tt_compute.registry import option_error, parse_options
+from tt_compute.testing.mock_options import MockOptions
 from tt_compute.types import (
     API_VERSION,
     BackendEnv,
@@ -24,9 +26,8 @@ from tt_compute.types import (
     ModelInfo,
     Probe,
 )
-from tt_compute_backends.checks import check_request
+from tt_compute_backends.mock_account import Account
 from tt_compute_backends.mock_generation import MockGeneration
-from tt_compute_backends.mock_options import MockOptions
 from tt_compute_backends.mock_replies import ReplyMaker
 from tt_compute_backends.mock_text import count_tokens
 
@@ -51,6 +52,7 @@ class MockBackend:
         self._options = options
         self._capabilities = options.stated_capabilities()
         self._clock = env.clock
+        self._account = Account(options.limits, spec.id, env.clock.now())
         self._open: set[MockGeneration] = set()
         self._closed = False
         self._loading = anyio.Lock()
@@ -67,7 +69,10 @@ class MockBackend:
         Raises:
             ConfigError: Its ``options:`` cannot be used.
         """
-        return cls(spec, parse_options(cls, spec), env)
+        options: MockOptions = parse_options(cls, spec)
+        if (options.questions is None) != (options.ability is None):
+            raise option_error(spec, "", "`questions` and `ability` go together")
+        return cls(spec, options, env)
 
     async def models(self) -> Sequence[ModelInfo]:
         return [
@@ -102,6 +107,7 @@ class MockBackend:
                 max_tokens=self._max_tokens(request, input_tokens),
                 deployment=self._spec.id,
             ),
+            self._account,
             clock=self._clock,
             input_tokens=input_tokens,
             share_prefill=self._capabilities.prefix_sharing,

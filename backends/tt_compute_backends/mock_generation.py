@@ -20,6 +20,7 @@ from tt_compute.types import (
     GenerationClosed,
     InvalidRequestError,
 )
+from tt_compute_backends.mock_account import Account
 from tt_compute_backends.mock_replies import ReplyMaker
 from tt_compute_backends.mock_row import TICK_S, Row
 
@@ -38,6 +39,7 @@ class MockGeneration:
     Args:
         request: A checked request.
         replies: What each sample will be.
+        account: Of the deployment.
         clock: Whose time the samples take.
         input_tokens: Of the prompt.
         share_prefill: Book the prompt on the first sample only.
@@ -48,6 +50,7 @@ class MockGeneration:
         self,
         request: GenerateRequest,
         replies: ReplyMaker,
+        account: Account,
         *,
         clock: Clock,
         input_tokens: int,
@@ -55,6 +58,7 @@ class MockGeneration:
         stream: bool,
     ) -> None:
         self._replies = replies
+        self._account = account
         self._clock = clock
         self._deadline = math.inf if request.deadline is None else request.deadline
         self._input_tokens = input_tokens
@@ -78,7 +82,10 @@ class MockGeneration:
         indices = range(self._drawn, self._drawn + n)
         now = self._clock.now()
         for index in indices:
-            self._rows[index] = Row(index, self._replies.make(index), now)
+            reply = self._replies.serve(
+                index, self._account, now=now, input_tokens=self._input_tokens
+            )
+            self._rows[index] = Row(index, reply, now)
         self._drawn += n
         if self._lost is not None:
             self._lose(now, self._lost)

@@ -1,67 +1,23 @@
-"""What sample k of a prompt will be: a pure function of (prompt, seed, index)."""
+"""What sample k of a prompt will be: a pure function of (prompt, seed, index), limits and faults aside."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import re
 from typing import Literal
 
 import msgspec
 
 from tt_compute.errors import ScriptExhausted
-from tt_compute.types import (
-    BackendError,
-    ConnectionFailed,
-    EngineDied,
-    GenerateRequest,
-    OutOfMemory,
-    RateLimitError,
-    ServerError,
-    TokenLogprob,
-    sample_seed,
-)
-from tt_compute_backends.mock_options import (
-    DEFAULT_ANSWERS,
-    Answer,
-    Fault,
-    FaultKind,
-    MockOptions,
-    Rule,
-    weights,
-)
+from tt_compute.testing.mock_options import MockOptions
+from tt_compute.types import GenerateRequest, sample_seed
+from tt_compute_backends.mock_account import Account
+from tt_compute_backends.mock_reply import Arrival, Reply, refused
+from tt_compute_backends.mock_sayings import question_of, sayings_to
+from tt_compute_backends.mock_strikes import first_fault, struck
 from tt_compute_backends.mock_text import Dice, drawn, synthetic_logprobs, thinking, tokenize
 
-__all__ = ["Reply", "ReplyMaker"]
-
-Effect = Literal["fails", "stalls", "kills"]
-_EFFECTS: dict[FaultKind, Effect] = {"stall": "stalls", "engine_died": "kills"}
-_REFUSALS = {"rate_limit", "server_error", "oom"}
-
-
-class Strike(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens instead of a good end."""
-
-    error: BackendError
-    effect: Effect
-    """Ends the sample, silences it, or takes the whole generation down."""
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One sample, known before it is made."""
-
-    pieces: tuple[str, ...]
-    """What each token adds to the text; nothing for the tokens of a stop string."""
-    finish_reason: Literal["stop", "length"]
-    logprobs: tuple[TokenLogprob, ...]
-    """One per token, or none. Made up: they say nothing about the text."""
-    ttft_s: float
-    token_s: float
-    """Seconds between tokens; 0 = all at once."""
-    strike: Strike | None = None
-    """Hits once all pieces are made; None = nothing does."""
-    billed: bool = True
-    """Whether the prompt is billed: not for a request that was refused."""
+__all__ = ["ReplyMaker"]
 
 
 class ReplyMaker:
@@ -86,16 +42,27 @@ class ReplyMaker:
         self._options = options
         self._max_tokens = max_tokens
         self._deployment = deployment
-        self._key = msgspec.msgpack.encode(request.messages)
-        self._question = _question(request)
-        self._rule = self._first_rule()
+        self._key = msgspec.msgpack.encode(request.messages) + options.dice.encode()
+        self._question = question_of(request)
+        self._sayings = sayings_to(self._question, options)
         seed = request.sampling.seed
         self._seed = options.seed if seed is None else seed
 
-    def make(self, index: int) -> Reply:
-        """What sample ``index`` is."""
+    def serve(self, index: int, account: Account, *, now: float, input_tokens: int) -> Reply:
+        """What becomes of sample ``index``, drawn now: what was made for it, or a refusal for pace."""
+        reply = self.make(index, account.arrive(now))
+        if reply.strike is not None and not reply.billed:
+            return reply
+        too_many = account.admit(now, input_tokens + len(reply.pieces))
+        if too_many is not None:
+            return refused(too_many)
+        told = account.told(now)
+        return msgspec.structs.replace(reply, rate_limits=told) if told else reply
+
+    def make(self, index: int, arrival: Arrival) -> Reply:
+        """What sample ``index`` is, without limits."""
         dice = Dice(self._key, sample_seed(self._seed, index))
-        answer = self._answer(index, dice)
+        answer = self._sayings.say(index, dice, greedy=self._sampling.temperature == 0)
         if answer is None:
             return self._exhausted(index)
         latency = self._options.latency
@@ -110,26 +77,8 @@ class ReplyMaker:
             ttft_s=drawn(latency.ttft_s, dice, "ttft"),
             token_s=0.0 if rate is None else 1 / drawn(rate, dice, "rate"),
         )
-        fault = self._fault(index, dice)
-        return reply if fault is None else self._struck(reply, fault)
-
-    def _first_rule(self) -> Rule | None:
-        for rule in self._options.rules:
-            if re.search(rule.pattern, self._question):
-                return rule
-        return None
-
-    def _answer(self, index: int, dice: Dice) -> str | None:
-        source = self._options if self._rule is None else self._rule
-        if source.script is not None:
-            return source.script[index] if index < len(source.script) else None
-        answers = source.answers or DEFAULT_ANSWERS
-        shares = weights(answers)
-        if self._sampling.temperature == 0:
-            chosen = answers[shares.index(max(shares))]
-        else:
-            chosen = dice.roll("answer").choices(answers, shares)[0]
-        return chosen.text if isinstance(chosen, Answer) else chosen
+        fault = first_fault(self._options.faults, self._question, index, arrival, dice)
+        return reply if fault is None else struck(reply, fault, self._deployment)
 
     def _tokens(self, answer: str, dice: Dice) -> list[str]:
         wanted = self._options.completion_tokens
@@ -165,65 +114,12 @@ class ReplyMaker:
         starts = [0, *ends]
         return [tokens[at][: max(0, cut - starts[at])] for at in range(made)], "stop"
 
-    def _fault(self, index: int, dice: Dice) -> Fault | None:
-        for number, fault in enumerate(self._options.faults):
-            named = fault.samples is None or index in fault.samples
-            if (
-                named
-                and re.search(fault.pattern, self._question)
-                and dice.roll(f"fault{number}").random() < fault.rate
-            ):
-                return fault
-        return None
-
-    def _struck(self, reply: Reply, fault: Fault) -> Reply:
-        made = fault.after_tokens
-        return msgspec.structs.replace(
-            reply,
-            pieces=reply.pieces[:made],
-            logprobs=reply.logprobs[:made],
-            strike=Strike(error=self._error(fault), effect=_EFFECTS.get(fault.kind, "fails")),
-            billed=made > 0 or fault.kind not in _REFUSALS,
-        )
-
-    def _error(self, fault: Fault) -> BackendError:
-        kind, message = _ERRORS[fault.kind]
-        return kind(
-            f"the mock's script says: {message}",
-            backend="mock",
-            deployment=self._deployment,
-            retry_after_s=fault.retry_after_s,
-        )
-
     def _exhausted(self, index: int) -> Reply:
-        error = ScriptExhausted(
-            f"sample {index} was asked for and the script ends before it",
-            backend="mock",
-            deployment=self._deployment,
-            hint="add entries to the script, or draw fewer samples",
+        return refused(
+            ScriptExhausted(
+                f"sample {index} was asked for and the script ends before it",
+                backend="mock",
+                deployment=self._deployment,
+                hint="add entries to the script, or draw fewer samples",
+            )
         )
-        return Reply(
-            pieces=(),
-            finish_reason="stop",
-            logprobs=(),
-            ttft_s=0.0,
-            token_s=0.0,
-            strike=Strike(error=error, effect="fails"),
-            billed=False,
-        )
-
-
-_ERRORS: dict[FaultKind, tuple[type[BackendError], str]] = {
-    "rate_limit": (RateLimitError, "too many requests"),
-    "server_error": (ServerError, "the service failed"),
-    "connection": (ConnectionFailed, "the connection was cut"),
-    "malformed": (ServerError, "the answer cannot be decoded"),
-    "oom": (OutOfMemory, "out of memory"),
-    "stall": (ConnectionFailed, "the stream went silent"),
-    "engine_died": (EngineDied, "the engine died"),
-}
-
-
-def _question(request: GenerateRequest) -> str:
-    asked = [message.text for message in request.messages if message.role == "user"]
-    return asked[-1] if asked else ""

@@ -14,7 +14,7 @@ from tt_compute.types import (
     Timing,
     Usage,
 )
-from tt_compute_backends.mock_replies import Reply
+from tt_compute_backends.mock_reply import Reply
 
 __all__ = ["TICK_S", "Row"]
 
@@ -116,6 +116,7 @@ class Row:
                 total_s=max(0.0, time - self._drawn_at),
             ),
             logprobs=self.reply.logprobs[:made],
+            rate_limits=self.reply.rate_limits,
         )
 
     def failed(self, time: float, error: BackendError) -> Failed:
@@ -127,4 +128,12 @@ class Row:
         return "".join(self.reply.pieces[:made])
 
     def _usage(self, made: int) -> Usage:
-        return Usage(input_tokens=self.input_tokens, output_tokens=made)
+        """What is said of its tokens, which a fault may have made wrong."""
+        booking = self.reply.booking
+        if booking == "missing":
+            return Usage()
+        if booking == "too_large":
+            made = round(made * self.reply.factor)
+        return Usage(
+            input_tokens=self.input_tokens, output_tokens=made, estimated=booking == "estimated"
+        )

@@ -8,13 +8,11 @@ import random
 import re
 from collections.abc import Sequence
 
+from tt_compute.testing.mock_quantities import Quantity, draw_quantity
 from tt_compute.types import GenerateRequest, TokenLogprob
-from tt_compute_backends.mock_options import Quantiles, Quantity
 
 __all__ = ["Dice", "count_tokens", "drawn", "synthetic_logprobs", "thinking", "tokenize"]
 
-P95_Z = 1.6448536269514722
-"""95th percentile of the standard normal distribution."""
 TOKEN = re.compile(r"\s*\w+|\s*[^\w\s]|\s+")
 """A word or a sign with the space before it; the tokens of a text join to the text."""
 THINKING = [
@@ -66,10 +64,7 @@ def count_tokens(request: GenerateRequest) -> int:
 
 def drawn(quantity: Quantity, dice: Dice, purpose: str) -> float:
     """A fixed quantity itself, or a draw from its distribution."""
-    if isinstance(quantity, Quantiles):
-        sigma = math.log(quantity.p95 / quantity.p50) / P95_Z
-        return dice.roll(purpose).lognormvariate(math.log(quantity.p50), sigma)
-    return quantity
+    return draw_quantity(quantity, dice.roll(purpose))
 
 
 def thinking(count: int, rng: random.Random) -> list[str]:

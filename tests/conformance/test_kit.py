@@ -34,7 +34,8 @@ from tt_compute.types import (
 from tt_compute_backends import mock, mock_replies
 from tt_compute_backends.mock import MockBackend
 from tt_compute_backends.mock_generation import MockGeneration
-from tt_compute_backends.mock_replies import Reply, ReplyMaker
+from tt_compute_backends.mock_replies import ReplyMaker
+from tt_compute_backends.mock_reply import Arrival, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -270,8 +271,8 @@ async def test_a_hang_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _reply(change: Callable[[ReplyMaker, int, Reply], Reply]) -> type[ReplyMaker]:
     class Changed(ReplyMaker):
-        def make(self, index: int) -> Reply:
-            return change(self, index, super().make(index))
+        def make(self, index: int, arrival: Arrival) -> Reply:
+            return change(self, index, super().make(index, arrival))
 
     return Changed
 
@@ -298,7 +299,7 @@ def _too_long(maker: ReplyMaker, index: int, reply: Reply) -> Reply:
 
 
 def _always_same(maker: ReplyMaker, index: int, reply: Reply) -> Reply:
-    return ReplyMaker.make(maker, 0)
+    return ReplyMaker.make(maker, 0, Arrival(number=0, at_s=0.0))
 
 
 def _without_logprobs(maker: ReplyMaker, index: int, reply: Reply) -> Reply:
@@ -407,10 +408,10 @@ async def test_a_flawed_backend_breaks_the_rule(backend: type[MockBackend], rule
     assert list(caught.value.report.failed) == [rule]
 
 
-async def test_the_error_lists_every_broken_rule_and_what_it_says(
+async def test_the_error_tells_of_every_rule_what_became_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One error names all broken rules, how they are broken and what they state."""
+    """Broken ones with how they are broken and what they state, passed over ones with the reason."""
     monkeypatch.setattr(mock, "MockGeneration", NumbersFromOne)
     rules = ["open_draws_nothing", "draw_numbers_the_samples", "keeps_json_schemas"]
     with pytest.raises(ConformanceError) as caught:
@@ -419,8 +420,11 @@ async def test_the_error_lists_every_broken_rule_and_what_it_says(
     assert report.passed == ("open_draws_nothing",)
     assert report.skipped == {"keeps_json_schemas": "JSON schemas are not claimed"}
     assert "1 of 3 rules are broken" in str(caught.value)
-    assert "draw_numbers_the_samples: draw(2), draw(), draw(3) returned" in str(caught.value)
-    assert "Draws return consecutive ranges from 0 on" in str(caught.value)
+    text = str(caught.value)
+    assert "FAIL draw_numbers_the_samples: draw(2), draw(), draw(3) returned" in text
+    assert "Draws return consecutive ranges from 0 on" in text
+    assert "skip keeps_json_schemas: JSON schemas are not claimed" in text
+    assert "pass open_draws_nothing" in text
 
 
 async def test_a_good_backend_passes_all_rules() -> None:

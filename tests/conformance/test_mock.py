@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-import pytest
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tt_compute.registry import Registry
-from tt_compute.testing.conformance import RULES, check_rule
-from tt_compute.testing.environment import backend_env, deployment_spec
-from tt_compute.testing.subject import NotApplicable, Subject
-from tt_compute.testing.time import VirtualClock
+from tt_compute.testing import (
+    BackendConformance,
+    Subject,
+    VirtualClock,
+    backend_env,
+    deployment_spec,
+)
 from tt_compute.types import GenerateRequest, Message, SamplingParams
-
-pytestmark = pytest.mark.anyio
 
 NOT_CLAIMED = {"keeps_json_schemas"}
 """What a mock cannot do by itself."""
@@ -60,23 +59,19 @@ async def _mock(**options: object) -> AsyncGenerator[Subject, None]:
     await backend.aclose()
 
 
-async def _check(rule: str, subject: Subject, not_claimed: set[str]) -> None:
-    if rule in not_claimed:
-        with pytest.raises(NotApplicable):
-            await check_rule(rule, subject)
-    else:
-        await check_rule(rule, subject)
-
-
-@pytest.mark.parametrize("rule", RULES)
-async def test_mock_keeps_the_rule(rule: str) -> None:
+class TestMock(BackendConformance):
     """Each rule holds; none is passed over but those about abilities the mock does not claim."""
-    async with _mock() as subject:
-        await _check(rule, subject, NOT_CLAIMED)
+
+    may_skip = NOT_CLAIMED
+
+    def create(self) -> AbstractAsyncContextManager[Subject]:
+        return _mock()
 
 
-@pytest.mark.parametrize("rule", RULES)
-async def test_mock_with_fewer_abilities_keeps_the_rule(rule: str) -> None:
+class TestMockWithFewerAbilities(BackendConformance):
     """The rules also hold for a mock that states less than it can."""
-    async with _mock(capabilities=LOWERED) as subject:
-        await _check(rule, subject, NOT_CLAIMED_WHEN_LOWERED)
+
+    may_skip = NOT_CLAIMED_WHEN_LOWERED
+
+    def create(self) -> AbstractAsyncContextManager[Subject]:
+        return _mock(capabilities=LOWERED)

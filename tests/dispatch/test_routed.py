@@ -97,7 +97,7 @@ def run(spec_of: Callable[..., Any], dispatcher_of: Callable[..., Any]) -> Calla
                     request,
                     ledger,
                     alternates=others,
-                    max_usd=max_usd,
+                    cap=None if max_usd is None else Cap("of this request", max_usd),
                 ) as generation:
                     generation.draw(n)
                     events = [event async for event in generation]

@@ -17,6 +17,7 @@ from tt_compute.config import Config
 from tt_compute.profiles.library import FOLDERS, ProfileLibrary
 from tt_compute.profiles.validation import validate
 from tt_compute.registry import Registry, parse_options
+from tt_compute.testing.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,6 +30,8 @@ QUESTIONS = """\
 {"question": "What is 6 times 7?", "gold": "42"}
 {"question": "What is 12 minus 5?", "gold": "7"}
 """
+TESTS = "pytest"
+"""Behind the language of a block that is a test module."""
 NOT_RUN = "not-run"
 """Behind the language of a block that needs what a test may not use; the reason stands behind it."""
 
@@ -38,13 +41,13 @@ PROFILES = "my-profiles"
 """Folder that holds the profiles of a page, as the page's ``ttc.yaml`` may name it."""
 
 
-def blocks(language: str, *pages: Path) -> list[ParameterSet]:
+def blocks(language: str, *pages: Path, tests: bool = False) -> list[ParameterSet]:
     found: list[ParameterSet] = []
     for page in pages or PAGES:
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            if match[1] == language and NOT_RUN not in match[2]:
+            if match[1] == language and NOT_RUN not in match[2] and tests == (TESTS in match[2]):
                 name = f"{page.relative_to(ROOT)}:{line}"
                 found.append(pytest.param(match[3], id=name))
     return found
@@ -56,9 +59,16 @@ def yaml_pages() -> list[ParameterSet]:
     ]
 
 
+SCENARIO = "# scenario.yaml"
+"""First line of a scenario; the one of a page is there when its examples run."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "ttc.yaml").write_text(CONFIG, encoding="utf-8")
+    for block in blocks("yaml"):
+        if str(block.values[0]).startswith(SCENARIO):
+            (tmp_path / "scenario.yaml").write_text(str(block.values[0]), encoding="utf-8")
     (tmp_path / "questions.jsonl").write_text(QUESTIONS, encoding="utf-8")
     return tmp_path
 
@@ -82,6 +92,14 @@ def test_python_examples_run(code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("code", blocks("python", tests=True))
+def test_examples_of_tests_pass(code: str, folder: Path) -> None:
+    (folder / "test_example.py").write_text(code, encoding="utf-8")
+    plugins = ("-p", "tt_compute.testing.plugin", "-p", "no:cacheprovider")
+    done = run([sys.executable, "-m", "pytest", *plugins, "test_example.py"], folder)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("session", blocks("console"))
 def test_console_examples_run(session: str, folder: Path) -> None:
     commands = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
@@ -100,6 +118,9 @@ def test_yaml_examples_load(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks("yaml", page)):
         text = str(block.values[0])
         first = text.partition("\n")[0]
+        if first == SCENARIO:
+            Scenario.parse(text, file=str(block.id))
+            continue
         if first == "# ttc.yaml":
             file = tmp_path / f"{number}.yaml"
             configurations.append(file)
@@ -151,3 +172,19 @@ def _leads_somewhere(target: Path, anchor: str) -> bool:
     # As GitHub makes anchors of headings.
     anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
     return anchor in anchors
+
+
+def test_parts_of_the_template_are_quoted_as_they_are() -> None:
+    """Blocks that the tutorial takes from the backend template stand in it, line for line."""
+    template = ROOT / "examples" / "backend-template"
+    sources = [file.read_text(encoding="utf-8") for file in template.rglob("*.py")]
+    sources.append((template / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "tutorials" / "write-a-backend.md").read_text(encoding="utf-8")
+    quoted = [
+        code
+        for language, info, code in BLOCK.findall(page)
+        if NOT_RUN in info or language == "toml"
+        if language in {"python", "toml"}
+    ]
+    assert len(quoted) == 5
+    assert [code for code in quoted if not any(code in source for source in sources)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import json
 import re
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 import click
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 import tt_compute
 import tt_compute as tt
@@ -40,9 +42,14 @@ from tt_compute.results import Result, StopReason
 from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import SCORE_RULES, STOP_RULES
 from tt_compute.strategies import STRATEGIES
+from tt_compute.testing import assertions, plugin
+from tt_compute.testing.mock_faults import FaultKind
+from tt_compute.testing.mock_options import MockOptions
+from tt_compute.testing.mock_quantities import Distribution
+from tt_compute.testing.mock_questions import Rates
+from tt_compute.testing.scenario import Scenario
 from tt_compute.testing.subject import Subject
 from tt_compute.types import Capabilities
-from tt_compute_backends.mock_options import FaultKind, Quantiles
 from ttc_servers import ChatServer
 from ttc_servers.thread import in_thread
 
@@ -190,6 +197,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "questions.jsonl").write_text(
         '{"question": "6 * 7?", "gold": "42"}\n', encoding="utf-8"
     )
+    (tmp_path / "scenario.yaml").write_text("deployments: [{id: mine}]", encoding="utf-8")
     (tmp_path / "samples.jsonl").write_text(
         '{"question_id": "q", "gold": "a", "samples": ["a", null]}\n', encoding="utf-8"
     )
@@ -244,6 +252,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
         set(),
     ),
     "ttc replay": (["samples.jsonl"], set()),
+    "ttc mock serve": (["scenario.yaml"], set()),
     "ttc doctor": ([], set()),
     "ttc init": (["fresh.yaml"], set()),
     "ttc config show": ([], set()),
@@ -281,7 +290,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, o
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_json_keys_are_those_of_the_document(
-    path: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    path: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`profiles show` prints a profile, whose fields stand in the page about profiles."""
     described = set(rows(section("cli.md", f"`{path}`"), "key"))
@@ -291,6 +300,8 @@ def test_json_keys_are_those_of_the_document(
     if path == "ttc report":
         with tt.Client() as client:
             client.feedback(client.solve("6 times 7?").id, correct=True)
+    if path == "ttc mock serve":
+        monkeypatch.setattr("tt_compute.cli.mock._until_interrupted", checkpoint)
     if path.startswith("ttc estimates"):
         teach(folder)
     arguments, skipped = DOCUMENTS[path]
@@ -319,7 +330,8 @@ LEAVES: dict[Any, str] = {
     bool: "boolean",
     str | ModelProfile: "id or mapping",
     str | HardwareProfile: "id or mapping",
-    float | Quantiles: "quantity",
+    float | Distribution: "quantity",
+    float | Rates: "number or rates",
     dict[str, object]: "mapping",
     tuple[str, ...]: "list of text",
     tuple[int, ...]: "list of integer",
@@ -451,10 +463,40 @@ def test_options_are_those_of_the_backend(name: str) -> None:
     assert {path: cells[0] for path, cells in described.items()} == wanted
 
 
+def test_keys_of_a_scenario_are_described() -> None:
+    """Every key of a scenario and of its deployments, but the mock's options."""
+    described = rows(section("testing.md", "Scenarios"), "key")
+    options = set(MockOptions.__struct_fields__)
+    wanted = {
+        path: kind
+        for path, kind in fields(Scenario)
+        if path.removeprefix("deployments[].").partition(".")[0].partition("[")[0] not in options
+        or not path.startswith("deployments[].")
+    }
+    assert {path: cells[0] for path, cells in described.items()} == wanted
+
+
 def test_faults_of_the_mock_are_described() -> None:
     """Every kind of fault."""
     described = rows(section("testing.md", "Faults"), "fault")
     assert set(described) == set(get_args(FaultKind))
+
+
+def test_fixtures_of_the_plugin_are_described() -> None:
+    """Every public fixture."""
+    described = rows(section("testing.md", "With pytest"), "fixture")
+    assert set(described) == {name for name in vars(plugin) if re.fullmatch(r"ttc_\w+", name)}
+
+
+def test_assertions_are_described() -> None:
+    """Every assertion, with the names of its arguments."""
+    described = rows(section("testing.md", "Assertions"), "assertion")
+    assert set(described) == set(assertions.__all__)
+    named = ("assert_plan", "assert_samples", "assert_fell_back")
+    for name in named:
+        wanted = inspect.signature(getattr(assertions, name)).parameters
+        stated = set(re.findall(r"`(\w+)`", described[name][0]))
+        assert stated == set(wanted) - {"decided", "result"}, name
 
 
 def test_capabilities_are_described() -> None:

@@ -157,6 +157,10 @@ async def test_a_stall_ends_at_the_deadline_with_what_was_there() -> None:
         ({"latency": {"tokens_per_s": 0}}, "options.latency"),
         ({"capabilities": {"telepathy": True}}, "options"),
         ({"anwers": ["a"]}, "options.anwers"),
+        ({"rules": [{"pattern": "a", "prompt": "b", "answers": ["c"]}]}, "options.rules"),
+        ({"limits": {"tokens_per_minute": 0}}, "options.limits"),
+        ({"latency": {"ttft_s": {"p50": 1, "max": 2}}}, "options.latency"),
+        ({"questions": {"count": 3}}, "options"),
     ],
 )
 async def test_a_bad_option_is_refused_with_its_path(options: dict[str, object], path: str) -> None:

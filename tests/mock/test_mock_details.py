@@ -14,9 +14,10 @@ from tt_compute.backend import Backend, Loadable
 from tt_compute.errors import ContextLengthError, EngineDied, GenerationClosed
 from tt_compute.registry import Registry
 from tt_compute.testing import VirtualClock, backend_env, deployment_spec
+from tt_compute.testing.mock_options import Latency, MockOptions
 from tt_compute.types import Delta, Failed, GenerateRequest, Message, Sample, SamplingParams
-from tt_compute_backends.mock_options import Latency, MockOptions
 from tt_compute_backends.mock_replies import ReplyMaker
+from tt_compute_backends.mock_reply import Arrival
 from tt_compute_backends.mock_text import tokenize
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,7 @@ def test_a_sample_is_cut_where_a_naive_model_would_stop(
         max_tokens=max_tokens,
         deployment="test",
     )
-    reply = maker.make(0)
+    reply = maker.make(0, Arrival(number=0, at_s=0.0))
 
     tokens = tokenize(text)
     made, expected, reason = "", text, "stop"

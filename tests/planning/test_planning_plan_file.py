@@ -349,7 +349,6 @@ def test_a_wrong_key_or_value_is_refused_with_its_place(
         (with_candidate(max_samples=0), "chosen.max_samples"),
         (with_candidate(max_samples=5000), "chosen.max_samples: expected 1 to 4096"),
         (with_candidate(max_samples=17), "17 is more than the objective's 16"),
-        (with_candidate(strategy="majorty"), "chosen.strategy: expected one of"),
         (with_candidate(strategy="best_of_n"), "holds no vote that 'beta' could end"),
         (with_candidate(stop_rule="threshold"), "holds no vote that 'threshold' could end"),
         (with_candidate(strategy="best_of_n", stop_rule="pandora:0"), "a price above 0"),

@@ -328,7 +328,6 @@ def test_when_all_are_rejected_the_error_says_why(
     ("pin", "known"),
     [
         ({"deployment": "servce"}, "did you mean 'service'"),
-        ({"strategy": "vote"}, "majority"),
         ({"stop_rule": "gamma"}, "beta"),
     ],
 )

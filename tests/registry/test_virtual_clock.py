@@ -191,3 +191,33 @@ async def test_the_system_clock_is_monotonic_time() -> None:
     started = clock.now()
     await clock.sleep(0.001)
     assert before <= started < clock.now() <= time.monotonic()
+
+
+async def test_time_that_is_moved_by_hand_wakes_who_is_due() -> None:
+    """Sleepers whose time was passed over wake late, never with time running backwards."""
+    clock = VirtualClock()
+    woken: list[tuple[str, float]] = []
+
+    async def nap(name: str, seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append((name, clock.now()))
+
+    async with anyio.create_task_group() as tasks:
+        for name, seconds in (("a", 1.0), ("b", 2.0), ("c", 20.0)):
+            tasks.start_soon(nap, name, seconds)
+        await anyio.lowlevel.checkpoint()
+        clock.advance(10.0)
+    assert woken == [("a", 10.0), ("b", 10.0), ("c", 20.0)]
+
+
+def test_loops_may_take_turns_on_one_clock() -> None:
+    """Once the sleepers of one loop are gone, another one may sleep at once."""
+    clock = VirtualClock()
+    loop = asyncio.new_event_loop()
+    given_up = loop.create_task(clock.sleep(100.0))
+    loop.run_until_complete(asyncio.sleep(0))
+    given_up.cancel()
+    asyncio.run(clock.sleep(1.0))
+    loop.run_until_complete(clock.sleep(1.0))
+    loop.close()
+    assert clock.now() == 2.0

@@ -13,7 +13,8 @@ import pytest
 from tt_compute.client import AsyncClient
 from tt_compute.config import Config
 from tt_compute.errors import InvalidRequestError, UsageError
-from tt_compute.replay.questions import Asked, load_questions
+from tt_compute.replay.asked import Asked
+from tt_compute.replay.questions import load_questions
 from tt_compute.replay.record import Recorder, Settings, kept
 from tt_compute.replay.recording import load_recordings
 from tt_compute.testing.time import VirtualClock
@@ -179,6 +180,12 @@ def test_questions_are_named_by_their_line(written: Write) -> None:
         (['{"question": " ", "gold": "1"}'], r":1: .*empty"),
         (['{"question": "a?", "gold": "1"}', "no"], r":2: "),
         (['{"question": "a?", "gold": "1", "question_id": "x"}'] * 2, r":2: .*twice"),
+        (['{"question": "a?", "gold": "1", "tests": "f()"}'], r":1: .*either"),
+        (['{"question": "a?", "tests": ""}'], r":1: .*empty"),
+        (['{"question": "a?", "tests": []}'], r":1: .*empty"),
+        (['{"question": "a?", "tests": [{"stdout": "1", "assert": "f()"}]}'], r":1: .*either"),
+        (['{"question": "a?", "tests": [{"call": "f"}]}'], r":1: .*expected"),
+        (['{"question": "a?", "tests": 5}'], r":1: .*tests"),
         ([], "no question"),
     ],
 )

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal, assert_type
 
 import tt_compute as tt
+from tt_compute import testing
+from tt_compute.strategies.callbacks import Model
+from tt_compute.strategies.tree_of_thought import Thoughts
 
 
 def solve(client: tt.Client) -> None:
@@ -52,6 +55,20 @@ def verifiers(client: tt.Client) -> None:
     client.solve("hi", verifier=is_even)
     client.solve("hi", verifier=score)
     client.solve("hi", verifier="exact=42")
+
+
+def strategies(client: tt.Client) -> None:
+    def propose(state: Thoughts, _model: Model) -> list[str]:
+        return [state.text]
+
+    async def evaluate(_state: Thoughts, model: Model) -> float:
+        return float(len(await model.ask("hi", 2, temperature=1.0)))
+
+    client.solve("hi", strategy=tt.Beam(width=4, scorer="p_true"))
+    client.solve("hi", strategy=tt.DVTS(scorer=lambda _prompt, text: len(text) > 1))
+    client.solve("hi", strategy=tt.TreeOfThought(propose=propose, evaluate=evaluate))
+    client.solve("hi", strategy=tt.DeepConf(consensus=None))
+    client.plan("hi", strategy=tt.Revise(chains=2))
 
 
 def plan(client: tt.Client) -> None:
@@ -128,3 +145,22 @@ async def asynchronous() -> None:
                 if isinstance(event, tt.Sample):
                     assert_type(event.text, str)
                     generation.cancel(event.index)
+
+
+def a_test(
+    ttc_mock: testing.MockBuilder,
+    ttc_client: testing.MockClient,
+    ttc_clock: testing.VirtualClock,
+    ttc_faults: testing.Faults,
+    ttc_snapshot: testing.Snapshots,
+) -> None:
+    assert_type(ttc_mock(answers=["7"], objective={"quality": 0.9}), tt.Config)
+    assert_type(ttc_mock.like("ttc.yaml", {"cloud": {"answers": ["7"]}}), tt.Config)
+    assert_type(ttc_faults("rate_limit", deployment="mock", samples=[0]), tt.Config)
+    result = ttc_client.solve("hi")
+    assert_type(result, tt.Result)
+    testing.assert_plan(result, deployment="mock", strategy="single")
+    testing.assert_fell_back(result, source="mock", because="RateLimitError")
+    ttc_snapshot(result.plan)
+    assert_type(testing.plan_snapshot(result.plan), str)
+    ttc_clock.advance(60)

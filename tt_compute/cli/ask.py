@@ -62,7 +62,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         type=click.Choice(("quality", "cost", "latency", "energy")),
         help="What decides among plans that meet every constraint.",
     ),
-    click.option("--strategy", help="single, majority or best_of_n; default: the plan's choice."),
+    click.option(
+        "--strategy",
+        help="Such as single, majority, best_of_n or beam; default: the plan's choice.",
+    ),
     click.option(
         "--stop",
         help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",

@@ -26,6 +26,7 @@ _COMMANDS = {
     "estimates": ("estimates", "What past runs taught: show, export, import, reset."),
     "record": ("record", "Keep samples of a file of questions, for replays."),
     "replay": ("replay", "Strategies over recorded samples: accuracy, tokens, latency, cost."),
+    "mock": ("mock", "Scenarios of mock deployments, for programs that are not Python."),
     "doctor": ("house", "Check that the configured deployments can run here."),
     "init": ("house", "Write a commented ttc.yaml to begin with."),
     "config": ("house", "The configuration in force."),

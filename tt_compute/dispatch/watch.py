@@ -60,7 +60,10 @@ class Watchman:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def discard(self, watched: Watched) -> None:
+        """Look after it no more; with nothing left the task ends, so that no sleeper of it moves virtual time."""
         self._watched.discard(watched)
+        if not self._watched:
+            self.close()
 
     def close(self) -> None:
         """Stop looking; ``add`` begins again."""

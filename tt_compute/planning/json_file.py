@@ -14,7 +14,7 @@ import msgspec
 from tt_compute.errors import UsageError
 from tt_compute.profiles.document import Tree, show
 
-__all__ = ["JsonFile"]
+__all__ = ["JsonFile", "replace_file"]
 
 _MAX_BYTES = 64 * 1024 * 1024
 """Far above thousands of candidates or questions; keeps a wrong file from filling the memory."""
@@ -69,27 +69,26 @@ class JsonFile(msgspec.Struct, frozen=True, kw_only=True):
         text = json.dumps(
             msgspec.to_builtins(document), ensure_ascii=False, indent=2, allow_nan=False
         )
+        self.write_text(f"{text}\n")
+
+    def write_text(self, text: str) -> None:
+        """Write a document that is JSON already; a file that is there is replaced.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        # A link stays one, and what is no file, such as /dev/null, is not replaced by one.
+        target = Path(os.path.realpath(self.path))
+        if target.exists() and not target.is_file():
+            raise self.error(f"{self.path} is not a regular file", hint="name another one")
         try:
             # What stands in a reason may hold what is no character; nothing that is run does.
-            self._replace(f"{text}\n".encode(errors="replace"))
+            replace_file(target, text.encode(errors="replace"))
         except OSError as error:
             raise self.error(
                 f"{self.path} cannot be written: {error.strerror or error}",
                 hint="name a file in a folder that is there and can be written",
             ) from error
-
-    def _replace(self, data: bytes) -> None:
-        # A link stays one, and what is no file, such as /dev/null, is not replaced by one.
-        target = Path(os.path.realpath(self.path))
-        if target.exists() and not target.is_file():
-            raise self.error(f"{self.path} is not a regular file", hint="name another one")
-        scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with scratch.open("xb") as stream:
-                stream.write(data)
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
 
     def _tree(self) -> Tree:
         try:
@@ -109,6 +108,21 @@ class JsonFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refusal(self, what: str) -> UsageError:
         return self.error(f"{self.path} {what}", hint=self.hint)
+
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all; one that is there is replaced.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with scratch.open("xb") as stream:
+            stream.write(data)
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _once(pairs: _Pairs) -> dict[str, object]:

@@ -32,7 +32,7 @@ from tt_compute.stopping import is_score_rule
 from tt_compute.types import Capabilities, Reliability, SamplingParams
 
 __all__ = [
-    "STRATEGIES",
+    "PREDICTED",
     "Offer",
     "Option",
     "Wanted",
@@ -41,7 +41,8 @@ __all__ = [
     "sampling_for",
 ]
 
-STRATEGIES = ("single", "majority", "best_of_n")
+PREDICTED = ("single", "majority", "best_of_n")
+"""The strategies whose figures are known beforehand, and that a plan may choose by itself."""
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
@@ -262,7 +263,8 @@ class _Options:
             "majority": self._majority,
             "best_of_n": self._best_of_n,
         }
-        return itertools.chain.from_iterable(makers[name]() for name in self._wanted.strategies)
+        for name in self._wanted.strategies:
+            yield from makers[name]() if name in makers else self._unpredicted(name)
 
     def _single(self) -> Iterator[Option]:
         ability = self._ability.greedy() if self._wanted.greedy else self._ability
@@ -295,6 +297,12 @@ class _Options:
     def _contest(self, budget: int, wave: int) -> RunShape:
         reliability = self._wanted.reliability or Reliability()
         return best_of_n_run(self._ability, self._lengths, budget, wave, reliability)
+
+    def _unpredicted(self, strategy: str) -> Iterator[Option]:
+        """The whole budget, as wide as the deployment is quick; of what comes of it nothing is known."""
+        budget = self._wanted.max_samples
+        shape = RunShape(quality=None, samples_mean=None)
+        yield self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
 
     def _budgets(self, strategy: str, limit: int | None, *, known: bool) -> list[int]:
         most = self._wanted.max_samples if limit is None else min(self._wanted.max_samples, limit)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 
 from tt_compute.errors import UsageError
-from tt_compute.planning.menu import STRATEGIES
 from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan
 from tt_compute.sampling import check_sampling
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
@@ -64,9 +63,7 @@ def _of_budget(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
 
 def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
     strategy, rule = candidate.strategy, candidate.stop_rule
-    if strategy not in STRATEGIES:
-        yield "strategy", f"expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
-    elif strategy == "single" and candidate.max_samples > 1:
+    if strategy == "single" and candidate.max_samples > 1:
         yield "max_samples", f"the strategy 'single' draws 1 sample, not {candidate.max_samples}"
     elif strategy == "majority" and rule is None:
         yield "stop_rule", "a vote needs one"

@@ -23,7 +23,7 @@ from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed,
 from tt_compute.planning.delays import delays
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.kv_cache import rows_that_fit
-from tt_compute.planning.menu import STRATEGIES, Offer, Wanted, make_offer, sampling_for
+from tt_compute.planning.menu import PREDICTED, Offer, Wanted, make_offer, sampling_for
 from tt_compute.planning.refusals import refusals
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.similarity import length_band
@@ -121,7 +121,7 @@ class Planner:
                 left out as long as others are not.
 
         Raises:
-            UnknownNameError: A pinned deployment, strategy or stop rule does not exist.
+            UnknownNameError: A pinned deployment or stop rule does not exist.
             InvalidRequestError: ``best_of_n`` was pinned and there is no verifier.
             BackendUnavailable, UnsupportedError, ContextLengthError, InfeasibleError: Every deployment
                 was rejected; the error is that of the one that came furthest.
@@ -358,8 +358,6 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
     A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
     """
     greedy = request.sampling.temperature == 0
-    if request.strategy is not None:
-        _check_name("strategy", request.strategy, STRATEGIES)
     if greedy and _strategy(request) == "majority":
         raise InvalidRequestError(
             "at temperature 0 all samples are the same, and there is nothing to vote on",
@@ -375,7 +373,7 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
         return (wanted,)
     if greedy:
         return ("single",)
-    return STRATEGIES if request.has_verifier else ("single", "majority")
+    return PREDICTED if request.has_verifier else ("single", "majority")
 
 
 def _strategy(request: PlanRequest) -> str | None:

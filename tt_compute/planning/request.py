@@ -25,7 +25,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     """Only this deployment."""
     strategy: str | None = None
-    """Only this strategy."""
+    """Only this strategy, which may be one that nothing is known of."""
     stop_rule: str | None = None
     """Only votes, under this rule."""
     has_verifier: bool = False

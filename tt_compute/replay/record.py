@@ -11,13 +11,18 @@ import anyio
 import msgspec
 
 from tt_compute.client import AsyncClient
-from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import to_messages
-from tt_compute.replay.questions import Asked
+from tt_compute.replay.asked import Asked
+from tt_compute.replay.puzzles import Puzzle, PuzzleVerifier
 from tt_compute.replay.recording import Recording, lines_of
 from tt_compute.types import Failed, Sample, SamplingParams, sample_seed
+from tt_compute.verify.base import Verifier
+from tt_compute.verify.code_tests import CodeTests
+from tt_compute.verify.code_verifier import CodeVerifier
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.verify.sandbox.types import Sandbox
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import ExactVerifier
 
@@ -91,6 +96,7 @@ class Recorder:
         settings: What to ask.
         file: Where to.
         told: Told of every question that was written.
+        sandbox: Where programs are run whose questions have tests; closed by its owner. None = nowhere.
 
     Attributes:
         recorded: Questions that were written.
@@ -104,11 +110,13 @@ class Recorder:
         settings: Settings,
         file: Path,
         told: Callable[[Asked], None],
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
         self._file = file
         self._told = told
+        self._sandbox = sandbox
         self._process = MathProcess()
         self.recorded = 0
         self.output_tokens = 0
@@ -119,8 +127,11 @@ class Recorder:
 
         Raises:
             UsageError: A gold answer cannot be read, or the deployment cannot be asked so.
+            VerifierError: There are tests, and the sandbox cannot be used; nothing was drawn.
         """
         left = iter(questions)
+        if self._sandbox is not None and any(one.tests is not None for _, one in questions):
+            await self._sandbox.ready()
         judges = {place: self._judge(asked) for place, asked in questions}
         try:
             async with anyio.create_task_group() as tasks:
@@ -131,10 +142,15 @@ class Recorder:
         finally:
             self._process.close()
 
-    def _judge(self, asked: Asked) -> tuple[AnswerTask, ExactVerifier]:
+    def _judge(self, asked: Asked) -> tuple[AnswerTask, Verifier]:
         messages = to_messages(asked.question, system=self._settings.system)
-        kind = self._settings.task or detect_task(messages)
+        tests = asked.code_tests
+        kind = self._settings.task or ("code" if tests else detect_task(messages))
         task = get_task(kind, messages, math_process=self._process)
+        if tests is not None:
+            return task, self._runner(asked, tests, kind)
+        if isinstance(asked, Puzzle):
+            return task, PuzzleVerifier(asked)
         try:
             return task, ExactVerifier(task, str(asked.gold))
         except InvalidRequestError as error:
@@ -143,10 +159,22 @@ class Recorder:
                 f"question {asked.question_id!r}: {error.message}", hint=hint
             ) from error
 
+    def _runner(self, asked: Asked, tests: CodeTests, kind: TaskKind) -> CodeVerifier:
+        if kind != "code":
+            raise InvalidRequestError(
+                f"question {asked.question_id!r} has tests, and its answers are read as {kind!r}",
+                hint="leave --task out; tests run programs",
+            )
+        if self._sandbox is None:
+            raise VerifierError(
+                f"question {asked.question_id!r} has tests, and there is no sandbox"
+            )
+        return CodeVerifier(tests, self._sandbox)
+
     async def _work(
         self,
         left: Iterator[tuple[int, Asked]],
-        judges: dict[int, tuple[AnswerTask, ExactVerifier]],
+        judges: dict[int, tuple[AnswerTask, Verifier]],
     ) -> None:
         for place, asked in left:
             try:
@@ -181,7 +209,7 @@ class Recorder:
         return samples
 
     async def _line(
-        self, asked: Asked, samples: Sequence[Sample], task: AnswerTask, verifier: ExactVerifier
+        self, asked: Asked, samples: Sequence[Sample], task: AnswerTask, verifier: Verifier
     ) -> dict[str, Any]:
         answers = [
             task.extract(one.text, truncated=one.finish_reason not in ("stop", "tool_calls"))
@@ -193,7 +221,9 @@ class Recorder:
         ]
         settings = self._settings
         logprobs = [one.mean_logprob for one in samples]
-        known = {"logprob": logprobs} if None not in logprobs else {}
+        known: dict[str, Any] = {"logprob": logprobs} if None not in logprobs else {}
+        if asked.gold is not None:
+            known["gold"] = asked.gold
         return {
             "dataset": asked.dataset,
             "question_id": asked.question_id,
@@ -202,7 +232,6 @@ class Recorder:
             "deployment": settings.deployment,
             "temperature": settings.sampling.temperature,
             "max_tokens": settings.sampling.max_tokens,
-            "gold": asked.gold,
             # The canonical form, so that answers which are the same are spelt alike.
             "samples": [None if one is None else one.key for one in answers],
             "correct": [int(one.score >= verifier.accepts_at) for one in verdicts],

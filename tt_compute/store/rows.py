@@ -83,6 +83,7 @@ def sample_rows(result: Result, number: int) -> Iterator[tuple[Value, ...]]:
             "model": models.get(sample.deployment),
             "finish_reason": sample.finish_reason,
             "finished": sample.finish_reason in _FINISHED,
+            "whole": sample.index not in result.tally.elsewhere,
             "output_tokens": sample.output_tokens,
             "answered": sample.answer is not None,
             "agrees": _agrees(sample, result),
@@ -99,12 +100,12 @@ def _agrees(sample: SampleRecord, result: Result) -> bool:
 def _decode(result: Result, chosen: Candidate, wave: int) -> tuple[int | None, float | None]:
     """Tokens and seconds of the run after the first wave's first token; None when it does not tell.
 
-    A run with a sample from another deployment, or with an attempt that failed, does not tell what the planned
-    one can do.
+    A run with a sample from another deployment or of another prompt, or with an attempt that failed, does not
+    tell what the planned one can do.
     """
     receipt = result.receipt
     failed = any(attempt.outcome == "failed" for attempt in receipt.attempts)
-    if receipt.first_token_s is None or failed:
+    if receipt.first_token_s is None or failed or result.tally.elsewhere:
         return None, None
     if {sample.deployment for sample in result.samples} != {chosen.deployment}:
         return None, None

@@ -25,7 +25,7 @@ __all__ = [
     "probe",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Kept in ``user_version``. A file with a higher one belongs to a newer release."""
 
 PREDICTED = "predicted_"
@@ -86,6 +86,7 @@ SAMPLE_COLUMNS = {
     "model": "TEXT",
     "finish_reason": "TEXT",
     "finished": "INTEGER NOT NULL",
+    "whole": "INTEGER NOT NULL",  # of the request's own prompt, not of one that a strategy opened
     "output_tokens": "INTEGER NOT NULL",
     "answered": "INTEGER NOT NULL",
     "agrees": "INTEGER NOT NULL",  # its answer is the run's answer

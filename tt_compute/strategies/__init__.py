@@ -7,17 +7,48 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tt_compute.errors import UnknownNameError
-from tt_compute.strategies.base import Strategy
+from tt_compute.strategies.base import Ended, Needs, Opener, Outcome, Run, Strategy
+from tt_compute.strategies.beam import Beam
 from tt_compute.strategies.best_of_n import BestOfN
+from tt_compute.strategies.budget_forcing import BudgetForcing
+from tt_compute.strategies.collecting import Collector, finished, spokesman
+from tt_compute.strategies.deepconf import DeepConf
+from tt_compute.strategies.dvts import DVTS
 from tt_compute.strategies.majority import Majority
+from tt_compute.strategies.refine import Refine
+from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.single import Single
 
-__all__ = ["STRATEGIES", "get_strategy"]
+__all__ = [
+    "ASK_NO_VERIFIER",
+    "STRATEGIES",
+    "Collector",
+    "Ended",
+    "Needs",
+    "Opener",
+    "Outcome",
+    "Run",
+    "Strategy",
+    "finished",
+    "get_strategy",
+    "spokesman",
+]
 
-STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
-    {strategy.name: strategy for strategy in (Single(), Majority(), BestOfN())}
+_ALL: tuple[Strategy, ...] = (
+    Single(),
+    Majority(),
+    BestOfN(),
+    Beam(),
+    DVTS(),
+    Revise(),
+    Refine(),
+    BudgetForcing(),
+    DeepConf(),
 )
+STRATEGIES: Mapping[str, Strategy] = MappingProxyType({one.name: one for one in _ALL})
 """Name -> strategy. They hold no state: one object serves every run."""
+ASK_NO_VERIFIER = frozenset({"single", "majority", "deepconf"})
+"""Beside these a verifier would be ignored."""
 
 
 def get_strategy(name: str) -> Strategy:

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from tt_compute.backend import Generation
 from tt_compute.results import StopReason
-from tt_compute.types import Delta, Failed, Message, Sample
+from tt_compute.types import Delta, Deltas, Failed, Message, Sample, SamplingParams
 from tt_compute.verify.base import Answer, Task, Verifier
 
-__all__ = ["Ended", "Observer", "Outcome", "Run", "Strategy"]
+__all__ = [
+    "Ended",
+    "Needs",
+    "Observer",
+    "Opener",
+    "Outcome",
+    "Run",
+    "Strategy",
+    "StrategyWithNeeds",
+    "needs_of",
+]
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """Full text of the sample that stands for the answer; empty when there is none."""
     winner: int | None
-    """Index of that sample."""
+    """Index of that sample; None when there is none, or the text is that of no sample."""
     stop_reason: StopReason
     stop_posterior: float | None
     ended: tuple[Ended, ...]
@@ -63,10 +74,41 @@ class Observer(Protocol):
     def on_stopping(self, indices: Sequence[int]) -> None: ...
 
 
+class Opener(Protocol):
+    """Opens a further prompt within the run."""
+
+    def __call__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        rung: int = 0,
+        sampling: SamplingParams | None = None,
+        continue_assistant: bool = False,
+        deltas: Deltas = "none",
+    ) -> AbstractAsyncContextManager[Generation]:
+        """A live prompt whose samples are numbered and booked with the run's others.
+
+        The deadline, the spend cap and what interrupts the run hold here too. The seed differs from that of
+        every other prompt of the run.
+
+        Args:
+            messages: What to ask.
+            rung: Which of the plan's deployments, 0 is the one of ``Run.generation``.
+            sampling: None = as the plan has it for that deployment.
+            continue_assistant: Go on from the unfinished last message.
+            deltas: What to show of samples before they end.
+
+        Raises:
+            TTComputeError: On entering: the prompt cannot be opened.
+        """
+        ...
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """All a strategy may use."""
 
     generation: Generation
+    """The request's own prompt."""
     messages: tuple[Message, ...]
     task: Task
     max_samples: int
@@ -81,10 +123,30 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     until_deadline: Callable[[], Awaitable[None]] | None = None
     """Returns once ``deadline_passed()`` is true; ends a wait that no sample's end would end. None = such
     a wait is not cut short."""
+    sampling: SamplingParams = SamplingParams()
+    """How samples of ``generation`` are drawn."""
+    open: Opener | None = None
+    """None = recorded samples, or others that no further prompt can be put to."""
+    rungs: int = 1
+    """Deployments that ``open`` may use."""
 
 
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """Abilities of a deployment without which a strategy cannot run."""
+
+    logprobs: int = 0
+    """Alternatives per token; 1 = the token's own."""
+    continue_assistant: bool = False
+    verifier: bool = False
+    """Not of the deployment: something has to judge samples."""
+
+
+@runtime_checkable
 class Strategy(Protocol):
-    """How samples become an answer."""
+    """How samples become an answer.
+
+    Names of one's own must differ from the built-in ones.
+    """
 
     @property
     def name(self) -> str: ...
@@ -95,3 +157,16 @@ class Strategy(Protocol):
         Leaves nothing live: what it no longer needs it cancels, and it reads every index to its end.
         """
         ...
+
+
+def needs_of(strategy: Strategy | None) -> Needs:
+    """What a strategy cannot run without; nothing, where it does not say."""
+    return strategy.needs if isinstance(strategy, StrategyWithNeeds) else Needs()
+
+
+@runtime_checkable
+class StrategyWithNeeds(Strategy, Protocol):
+    """One that not every deployment can serve; the plan leaves the others out."""
+
+    @property
+    def needs(self) -> Needs: ...

@@ -11,7 +11,7 @@ import msgspec
 from tt_compute.errors import TTComputeError, UsageError, VerifierError
 from tt_compute.results import StopReason
 from tt_compute.stopping import parse_score_rule
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.verify.base import Judgement, Verifier
 
@@ -35,6 +35,7 @@ class BestOfN:
     """
 
     name = "best_of_n"
+    needs = Needs(verifier=True)
 
     async def run(self, run: Run) -> Outcome:
         """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.

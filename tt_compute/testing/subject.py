@@ -55,7 +55,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     backend: Backend
     clock: Clock
     """The clock the backend was given."""
-    prompt: tuple[Message, ...]
+    prompt: tuple[Message, ...] = (
+        Message(role="user", content="Write a long story about a lighthouse and the sea."),
+    )
     """Its samples run to ``long_tokens`` when they may, and differ from seed to seed."""
     short_tokens: int = 4
     long_tokens: int = 48

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import threading
 from collections.abc import Sized
 
 import anyio
@@ -44,6 +45,8 @@ class VirtualClock:
         self._threads: anyio.CapacityLimiter | None = None
         self._quiet_turns = 0
         self._busy_turns = 0
+        # Clients with loops of their own take turns on one clock.
+        self._lock = threading.Lock()
 
     def now(self) -> float:
         """Virtual seconds."""
@@ -60,15 +63,25 @@ class VirtualClock:
             return
         loop = asyncio.get_running_loop()
         waker = loop.create_future()
-        self._watch(loop)
-        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), waker))
+        with self._lock:
+            self._watch(loop)
+            heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), waker))
         await waker
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass between two calls; sleepers whose time has come wake in their order, all at the new time.
+
+        For code that is no coroutine, which cannot ``sleep`` here.
+        """
+        assert seconds >= 0, "time does not run backwards"
+        self._now += seconds
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._busy_turns = 0
         if self._loop is loop:
             return
-        if self._loop is not None and not self._loop.is_closed():
+        asleep = any(not waker.done() for _, _, waker in self._sleepers)
+        if asleep and self._loop is not None and not self._loop.is_closed():
             raise RuntimeError("a VirtualClock serves one event loop at a time")
         self._sleepers.clear()
         self._loop = loop
@@ -77,6 +90,11 @@ class VirtualClock:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look once per turn of the loop whether everybody waits; move time on if so."""
+        with self._lock:
+            if self._loop is loop:
+                self._look(loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         if not self._sleepers or self._sleepers[0][0] == math.inf:
@@ -94,8 +112,10 @@ class VirtualClock:
 
     def _jump(self) -> None:
         self._quiet_turns = self._busy_turns = 0
-        self._now = self._sleepers[0][0]
-        while self._sleepers and self._sleepers[0][0] == self._now:
+        due = self._sleepers[0][0]
+        # What has passed by ``advance`` is past.
+        self._now = max(self._now, due)
+        while self._sleepers and self._sleepers[0][0] == due:
             _, _, waker = heapq.heappop(self._sleepers)
             if not waker.done():
                 waker.set_result(None)

@@ -60,6 +60,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """Higher is better; 1.0 is accepted, 0.0 refused, for verifiers that accept or refuse."""
     tokens: int = 0
     """Tokens that judging took, when a model judged."""
+    reason: str = ""
+    """What is wrong, in words for whoever tries again; empty = it does not say. Never the right answer."""
 
 
 class Verifier(Protocol):
@@ -101,5 +103,6 @@ class Readied(Protocol):
         ...
 
 
-VerifierCallable = Callable[[str, str], float | bool | Awaitable[float | bool]]
-"""A user's own: (prompt, text) -> score or verdict; a plain function runs in a worker thread."""
+Verdict = float | bool | Judgement
+VerifierCallable = Callable[[str, str], Verdict | Awaitable[Verdict]]
+"""A user's own: (prompt, text) -> score, verdict, or score and reason; a plain function runs in a worker thread."""

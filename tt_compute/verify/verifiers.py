@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 import anyio.to_thread
+import msgspec
 
 from tt_compute.errors import InvalidRequestError, UnknownNameError, VerifierError
 from tt_compute.types import Message, Reliability
@@ -62,8 +63,8 @@ class CallableVerifier:
     """A user's own function; a plain one runs in a worker thread, which is left behind on cancellation.
 
     Args:
-        function: Gets the last user message and the sample's text; returns a finite score, or a verdict
-            that counts as 1.0 or 0.0. Its attribute ``reliability`` tells how far it can be trusted.
+        function: Gets the last user message and the sample's text; returns a finite score, a verdict
+            that counts as 1.0 or 0.0, or a ``Judgement``, which can say why. Its attribute ``reliability`` tells how far it can be trusted.
         name: Shown in receipts and errors; None = the function's own.
     """
 
@@ -91,6 +92,8 @@ class CallableVerifier:
             raise VerifierError(
                 f"the verifier {self.name!r} raised {type(error).__name__}: {error}"
             ) from error
+        if isinstance(verdict, Judgement):
+            return msgspec.structs.replace(verdict, score=self._score(verdict.score))
         return Judgement(score=self._score(verdict))
 
     async def _call(self, prompt: str, text: str) -> object:
@@ -108,7 +111,7 @@ class CallableVerifier:
         if not isinstance(verdict, numbers.Real):
             raise VerifierError(
                 f"the verifier {self.name!r} returned {verdict!r:.80}, not a number or a bool",
-                hint="return a finite score, or True or False",
+                hint="return a finite score, True or False, or a Judgement",
             )
         score = float(verdict)
         if not math.isfinite(score):

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import msgspec
 
+from tt_compute.checks import check_request
 from tt_compute.errors import ContextLengthError, InvalidRequestError
 from tt_compute.types import Capabilities, GenerateRequest, Message
 from tt_compute_backends.chat import ChatRenderer, RenderTemplate
-from tt_compute_backends.checks import check_request
 from tt_compute_backends.engine.runtime import Prompt
 
 __all__ = ["PromptReader"]

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from tt_compute.backend import Generation
+from tt_compute.checks import check_request
 from tt_compute.errors import (
     AuthenticationError,
     ConfigError,
@@ -32,7 +33,6 @@ from tt_compute.types import (
     Offer,
     Probe,
 )
-from tt_compute_backends.checks import check_request
 from tt_compute_backends.libraries import Library, probe_libraries, require
 from tt_compute_backends.wire.base_url import without_api_path
 from tt_compute_backends.wire.catalogue import offered

@@ -1,0 +1,220 @@
+"""A strategy of one's own, and the further prompts that it may open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tt_compute.client import AsyncClient, Client
+from tt_compute.errors import (
+    InvalidRequestError,
+    PlanError,
+    SpendCapReached,
+    UnsupportedError,
+)
+from tt_compute.planning.types import Objective
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
+from tt_compute.types import Failed, Message, Sample, SamplingParams
+
+Connect = Callable[..., Client]
+ConnectAsync = Callable[..., AsyncClient]
+
+FOLLOW_UP = (Message(role="user", content="Check the answer."),)
+PRICED = {"price": {"usd_per_mtok": {"input": 1.0, "output": 1.0}}}
+
+
+class Ask:
+    """One sample of the request, then ``again`` of a further prompt, then one more of the request."""
+
+    name = "ask_again"
+
+    def __init__(self, again: int = 2, messages: tuple[Message, ...] = FOLLOW_UP) -> None:
+        self.again = again
+        self.messages = messages
+        self.indices: list[list[int]] = []
+        self.events: list[Sample | Failed] = []
+
+    async def run(self, run: Run) -> Outcome:
+        assert run.open is not None
+        await self._draw(run, run.generation, 1)
+        async with run.open(self.messages) as further:
+            await self._draw(run, further, self.again)
+        await self._draw(run, run.generation, 1)
+        ended = tuple(Ended(event=event, answer=None) for event in self.events)
+        return Outcome(
+            answer=None,
+            text=self.events[-1].text,
+            winner=self.events[-1].index,
+            stop_reason="budget",
+            stop_posterior=None,
+            ended=ended,
+        )
+
+    async def _draw(self, run: Run, generation: Any, count: int) -> None:
+        drawn = generation.draw(count)
+        self.indices.append(list(drawn))
+        run.observer.on_drawn(drawn)
+        async for event in generation:
+            self.events.append(event)
+            run.observer.on_ended(Ended(event=event, answer=None))
+
+
+class Demanding(Ask):
+    """Needs what the mock cannot be made to offer here."""
+
+    name = "demanding"
+
+    def __init__(self, needs: Needs) -> None:
+        super().__init__()
+        self.needs = needs
+
+
+class Impostor(Ask):
+    name = "majority"
+
+
+@pytest.mark.anyio
+async def test_samples_of_all_prompts_are_numbered_in_the_order_of_drawing(
+    connect_async: ConnectAsync,
+) -> None:
+    ask = Ask()
+    async with connect_async() as client:
+        result = await client.solve("6 * 7 = ?", strategy=ask, seed=1)
+    assert ask.indices == [[0], [1, 2], [3]]
+    assert [event.index for event in ask.events] == [0, 1, 2, 3]
+    assert [sample.index for sample in result.samples] == [0, 1, 2, 3]
+
+
+@pytest.mark.anyio
+async def test_the_receipt_holds_the_tokens_of_all_prompts(connect_async: ConnectAsync) -> None:
+    ask = Ask()
+    async with connect_async(deployment=PRICED) as client:
+        result = await client.solve("6 * 7 = ?", strategy=ask, seed=1)
+    receipt = result.receipt
+    assert (receipt.samples_drawn, receipt.samples_finished) == (4, 4)
+    assert receipt.output_tokens == sum(event.usage.output_tokens for event in ask.events)
+    assert receipt.input_tokens == sum(event.usage.input_tokens for event in ask.events)
+    assert receipt.cost_usd == pytest.approx(
+        (receipt.input_tokens + receipt.output_tokens) / 1e6, rel=1e-9
+    )
+
+
+@pytest.mark.anyio
+async def test_a_prompt_opened_again_gives_other_samples(connect_async: ConnectAsync) -> None:
+    """Of ten answers equally likely, twelve samples of either prompt are not the same in the same order."""
+    prompt = "6 * 7 = ?"
+    ask = Ask(again=12, messages=(Message(role="user", content=prompt),))
+    async with connect_async(answers=[f"The answer is {n}." for n in range(10)]) as client:
+        whole = await client.generate(
+            prompt, n=12, deployment="scripted", sampling=SamplingParams(seed=1)
+        )
+        await client.solve(prompt, strategy=ask, seed=1)
+    again = [event.text for event in ask.events[1:13]]
+    assert again != [sample.text for sample in whole]
+    assert len(set(again)) > 1
+
+
+@pytest.mark.anyio
+async def test_a_seed_decides_the_samples_of_every_prompt(connect_async: ConnectAsync) -> None:
+    first, second = Ask(again=8), Ask(again=8)
+    async with connect_async(answers=[f"The answer is {n}." for n in range(10)]) as client:
+        for ask in (first, second):
+            await client.solve("6 * 7 = ?", strategy=ask, seed=5)
+    assert [event.text for event in first.events] == [event.text for event in second.events]
+
+
+@pytest.mark.anyio
+async def test_the_spend_cap_holds_over_all_prompts_together(connect_async: ConnectAsync) -> None:
+    """Set aside for each sample: 5 prompt and 64 new tokens at most; the cap pays for two of the four."""
+    ask = Ask()
+    async with connect_async(deployment=PRICED) as client:
+        result = await client.solve(
+            "6 * 7 = ?",
+            strategy=ask,
+            seed=1,
+            max_tokens=64,
+            objective=Objective(max_cost_usd=90e-6),
+        )
+    failed = [event for event in ask.events if isinstance(event, Failed)]
+    assert failed
+    assert all(isinstance(event.error, SpendCapReached) for event in failed)
+    assert result.receipt.cost_usd is not None
+    assert result.receipt.cost_usd <= 90e-6
+
+
+@pytest.mark.anyio
+async def test_the_plan_of_an_unknown_strategy_says_that_its_figures_are_unknown(
+    connect_async: ConnectAsync,
+) -> None:
+    async with connect_async() as client:
+        plan = await client.plan("6 * 7 = ?", strategy=Ask(), objective=Objective(max_samples=6))
+    assert plan.chosen is not None
+    assert (plan.chosen.strategy, plan.chosen.max_samples) == ("ask_again", 6)
+    assert plan.chosen.predicted.quality is None
+    assert plan.chosen.predicted.latency_p50_s is None
+
+
+@pytest.mark.anyio
+async def test_a_need_that_no_deployment_meets_is_told_before_anything_runs(
+    connect_async: ConnectAsync,
+) -> None:
+    strategy = Demanding(Needs(logprobs=50))
+    async with connect_async() as client:
+        with pytest.raises(UnsupportedError, match="logprobs=50"):
+            await client.solve("6 * 7 = ?", strategy=strategy)
+    assert not strategy.events
+
+
+@pytest.mark.anyio
+async def test_a_need_of_a_verifier_is_told_before_anything_runs(
+    connect_async: ConnectAsync,
+) -> None:
+    strategy = Demanding(Needs(verifier=True))
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="'demanding' needs a verifier"):
+            await client.solve("6 * 7 = ?", strategy=strategy)
+        await client.solve("6 * 7 = ?", strategy=strategy, verifier="exact=42")
+    assert strategy.events
+
+
+@pytest.mark.anyio
+async def test_the_name_of_a_built_in_strategy_is_refused(connect_async: ConnectAsync) -> None:
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match=r"Impostor has the name .* 'majority'"):
+            await client.solve("6 * 7 = ?", strategy=Impostor())
+
+
+@pytest.mark.anyio
+async def test_a_class_in_the_place_of_a_strategy_is_refused(connect_async: ConnectAsync) -> None:
+    strategy: Any = Ask
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="got the class Ask"):
+            await client.solve("6 * 7 = ?", strategy=strategy)
+
+
+@pytest.mark.anyio
+async def test_samples_of_other_prompts_teach_no_ability_and_no_length(
+    connect_async: ConnectAsync,
+) -> None:
+    async with connect_async() as client:
+        result = await client.solve("6 * 7 = ?", strategy=Ask(), seed=1)
+        assert result.confidence is None
+        await client.feedback(result.id, correct=True)
+        known = await client.estimates(mock=True)
+    (ability,) = known.abilities
+    assert ability.samples_weight == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.anyio
+async def test_a_plan_for_a_strategy_of_ones_own_runs_with_it_and_not_without(
+    connect_async: ConnectAsync,
+) -> None:
+    ask = Ask()
+    async with connect_async() as client:
+        plan = await client.plan("6 * 7 = ?", strategy=ask)
+        with pytest.raises(PlanError, match="'ask_again' is not a built-in one"):
+            await client.solve("6 * 7 = ?", plan=plan)
+        await client.solve("6 * 7 = ?", plan=plan, strategy=ask)
+    assert len(ask.events) == 4
