@@ -26,6 +26,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy tt_compute backends tests benchmarks examples tools
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# What is verified is the installed package of the python on the PATH; --pythonpath does not count here.
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes tt_compute --ignoreexternal > $(VENV)/.types \
+		|| { grep -A1 "error:" $(VENV)/.types; exit 1; }
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -25,7 +25,7 @@ SHIPPED = [(kind, file) for kind in FOLDERS for file in profile_files(shipped_ro
 
 def faults(kind: SchemaKind, tree: Any) -> list[str]:
     """What another reader than ours finds."""
-    validator = jsonschema.Draft7Validator(schemas.schema(kind))
+    validator: Any = jsonschema.Draft7Validator(schemas.schema(kind))
     found: Iterator[jsonschema.ValidationError] = validator.iter_errors(tree)
     return [f"{error.json_path}: {error.message}" for error in found]
 

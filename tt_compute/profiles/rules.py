@@ -81,10 +81,10 @@ _BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 def _or_zero(rule: Rule) -> Rule:
-    return Rule(
-        lambda value: None if value == 0 else rule.problem(value),
-        {"anyOf": [{"const": 0}, rule.schema]},
-    )
+    def problem(value: float) -> str | None:
+        return None if value == 0 else rule.problem(value)
+
+    return Rule(problem, {"anyOf": [{"const": 0}, rule.schema]})
 
 
 def _matching(pattern: str, wanted: str) -> Rule:

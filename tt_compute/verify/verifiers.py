@@ -35,7 +35,7 @@ class ExactVerifier:
         InvalidRequestError: ``gold`` cannot be read as an answer of this kind of task.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, task: AnswerTask, gold: str, name: str = "exact") -> None:
         self.name = name
@@ -68,13 +68,13 @@ class CallableVerifier:
         name: Shown in receipts and errors; None = the function's own.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, function: VerifierCallable, name: str | None = None) -> None:
         self._function = function
-        self.reliability = reliability_of(function)
+        self.reliability: Reliability | None = reliability_of(function)
         own = getattr(function, "__qualname__", None) or type(function).__qualname__
-        self.name = name or str(own)
+        self.name: str = name or str(own)
 
     async def judge(
         self,
