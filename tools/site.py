@@ -1,0 +1,24 @@
+"""What mkdocs does to our pages so that they read the same on a code host and on the site."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["on_page_markdown"]
+
+FENCE = re.compile(r"^(```\w+)[ \t][^\n]+$", re.MULTILINE)
+OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:examples|benchmarks|tools|tests)[^)]*)\)")
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Called by mkdocs with the text of each page.
+
+    What stands behind the language of a block is for the test that runs it. Files beside ``docs`` are not on
+    the site; a link to one becomes its path.
+    """
+    return OUTSIDE.sub(_path, FENCE.sub(r"\1", markdown))
+
+
+def _path(link: re.Match[str]) -> str:
+    text, path = link.groups()
+    return f"`{path}`" if text.strip("`") == path else f"{text} (`{path}` in the repository)"
