@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -57,7 +57,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        items: Iterable[object] = value
+        items = cast("tuple[object, ...]", value)
         return ", ".join(f"`{item}`" for item in items) or "none"
     return str(value)
 

@@ -7,6 +7,7 @@ import re
 __all__ = ["on_page_markdown"]
 
 FENCE = re.compile(r"^(```\w+)[ \t][^\n]+$", re.MULTILINE)
+BAR = re.compile(r"`[^`\n]*\\\|[^`\n]*`")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:examples|benchmarks|tools|tests)[^)]*)\)")
 
 
@@ -14,9 +15,10 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by mkdocs with the text of each page.
 
     What stands behind the language of a block is for the test that runs it. Files beside ``docs`` are not on
-    the site; a link to one becomes its path.
+    the site; a link to one becomes its path. A bar inside code needs its backslash in a table on a code host alone.
     """
-    return OUTSIDE.sub(_path, FENCE.sub(r"\1", markdown))
+    without_notes = FENCE.sub(r"\1", markdown)
+    return BAR.sub(lambda code: code[0].replace(r"\|", "|"), OUTSIDE.sub(_path, without_notes))
 
 
 def _path(link: re.Match[str]) -> str:

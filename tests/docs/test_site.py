@@ -43,3 +43,4 @@ def test_the_site_shows_what_a_block_is_written_in_and_no_more() -> None:
     shown = on_page_markdown(page)
     assert shown.startswith("```python\n")
     assert shown.endswith("a (`examples/app/README.md` in the repository), `tests/x`")
+    assert on_page_markdown(r"| `float \| bool` | a |") == "| `float | bool` | a |"
