@@ -105,8 +105,8 @@ class Board:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries = tuple(sorted(entries, key=_quality, reverse=True))
-        self.offers = [entry.offer for entry in self.entries]
+        self.entries: tuple[Entry, ...] = tuple(sorted(entries, key=_quality, reverse=True))
+        self.offers: list[int] = [entry.offer for entry in self.entries]
         """Of each entry."""
         self._thens = [entry.option.then for entry in self.entries]
         self._errors = [-_quality(entry) for entry in self.entries]

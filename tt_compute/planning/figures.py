@@ -79,8 +79,10 @@ class Meter:
         self._steps: dict[int, StepTime | None] = {}
         prefill = self._try("speed", self._pace.prefill)
         self._timed = prefill is not None
-        self.prefill = prefill or Prefill()
-        self.price = self._try("price", lambda: price_of(spec, capabilities))
+        self.prefill: Prefill = prefill or Prefill()
+        self.price: TokenPrice | HourlyPrice | None = self._try(
+            "price", lambda: price_of(spec, capabilities)
+        )
         self._power = self._try("power", lambda: power_of(spec))
 
     def step(self, rows: int) -> StepTime | None:

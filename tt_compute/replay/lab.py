@@ -59,7 +59,7 @@ class Lab:
         self, questions: Sequence[Question], *, seed: int, shuffles: int, bill: Bill | None
     ) -> None:
         self.questions = questions
-        self.timed = all(question.recording.tokens is not None for question in questions)
+        self.timed: bool = all(question.recording.tokens is not None for question in questions)
         self._orders: Orders = orders_of(questions, seed, shuffles)
         self._shuffles = shuffles
         self._bill = bill

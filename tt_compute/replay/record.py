@@ -118,8 +118,8 @@ class Recorder:
         self._told = told
         self._sandbox = sandbox
         self._process = MathProcess()
-        self.recorded = 0
-        self.output_tokens = 0
+        self.recorded: int = 0
+        self.output_tokens: int = 0
         self.failures: list[tuple[str, TTComputeError]] = []
 
     async def run(self, questions: Sequence[tuple[int, Asked]]) -> None:

@@ -33,7 +33,7 @@ class BestOfN:
     """
 
     name = "best_of_n"
-    needs = Needs(verifier=True)
+    needs: Needs = Needs(verifier=True)
 
     async def run(self, run: Run) -> Outcome:
         """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.

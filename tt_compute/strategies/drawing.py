@@ -92,7 +92,7 @@ class Drawer:
         self._notes: list[str] = []
         self._asked = 0
         self.ended: dict[int, Ended] = {}
-        self.late = False
+        self.late: bool = False
         self.verifier_tokens = 0
 
     @property

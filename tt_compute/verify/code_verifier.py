@@ -28,7 +28,7 @@ class CodeVerifier:
     """
 
     name = "code"
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, tests: CodeTests, sandbox: Sandbox) -> None:
         self._tests = tests

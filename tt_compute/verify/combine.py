@@ -17,14 +17,14 @@ Part = Verifier | VerifierCallable
 
 
 class _Combined(ABC):
-    accepts_at = 1.0
+    accepts_at: float = 1.0
     _word: str
 
     def __init__(self, *parts: Part) -> None:
         if not parts:
             raise InvalidRequestError(f"{self._word} needs at least one verifier")
         self._parts = tuple(as_verifier(part) for part in parts)
-        self.name = f"{self._word}({', '.join(part.name for part in self._parts)})"
+        self.name: str = f"{self._word}({', '.join(part.name for part in self._parts)})"
 
     @property
     @abstractmethod

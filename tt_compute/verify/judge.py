@@ -33,11 +33,11 @@ class JudgeVerifier:
         reliability: How often it errs; None = unknown, and then so is the quality of what it picks.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, ask: Ask, deployment: str, reliability: Reliability | None = None) -> None:
         self._ask = ask
-        self.name = f"judge={deployment}"
+        self.name: str = f"judge={deployment}"
         self.reliability = reliability
 
     async def ask(self, messages: tuple[Message, ...]) -> Sample:

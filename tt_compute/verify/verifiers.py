@@ -30,7 +30,7 @@ class ExactVerifier:
         InvalidRequestError: ``gold`` cannot be read as an answer of this kind of task.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, task: AnswerTask, gold: str, name: str = "exact") -> None:
         self.name = name
@@ -63,12 +63,12 @@ class CallableVerifier:
         name: Shown in receipts and errors; None = the function's own.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, function: VerifierCallable, name: str | None = None) -> None:
         self._function = function
-        self.reliability = reliability_of(function)
-        self.name = name or name_of(function)
+        self.reliability: Reliability | None = reliability_of(function)
+        self.name: str = name or name_of(function)
 
     async def judge(
         self,
