@@ -141,11 +141,6 @@ def _where(candidate: Candidate) -> str:
     return candidate.deployment if then is None else f"{candidate.deployment} → {then.deployment}"
 
 
-def _budget(candidate: Candidate) -> str:
-    then = candidate.then
-    return f"{candidate.first_samples}" + ("" if then is None else f"+{then.max_samples}")
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -156,7 +151,7 @@ def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
     cells = (
         f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
         _strategy(candidate),
-        _budget(candidate),
+        str(candidate.max_samples),
         str(candidate.wave),
         _probability(predicted.quality),
         _seconds(predicted.latency_p50_s),

@@ -39,6 +39,8 @@ FIRST_BUDGETS = (2, 4, 8)
 """Of the first model."""
 SECOND_BUDGETS = (1, 8)
 """Of the second: one sample, or a vote."""
+MOST_HANDED_ON = 0.75
+"""Where more of the questions go on, what is saved is within the error of its prediction."""
 _SECOND_RULE = "beta"
 _MODELS = 3
 """Of the best, and as many of the cheapest."""
@@ -125,7 +127,9 @@ class _Pair:
                 if not self._can_settle(gate, budget):
                     continue
                 for more in (one for one in SECOND_BUDGETS if one <= most - budget):
-                    yield self._option(gate, budget, self._after(gate, budget, more), more)
+                    after = self._after(gate, budget, more)
+                    if after.share <= MOST_HANDED_ON:
+                        yield self._option(gate, budget, after, more)
 
     def _gates(self) -> tuple[str | None, ...]:
         """None = the verifier."""
