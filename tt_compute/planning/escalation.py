@@ -80,7 +80,8 @@ def by_verifier(
     """Handed on is what a verifier refused ``budget`` times; see ``runs.best_of_n_run`` for the formulas."""
     questions = first.questions
     assert questions is not None
-    kept_right, handed_on, samples = 0.0, [], float(wave)
+    kept_right, samples = 0.0, float(wave)
+    handed_on: list[float] = []
     for (rate, _), weight in zip(KINDS, questions.weights, strict=True):
         right = rate * reliability.true_positive_rate
         accepted = right + (1 - rate) * reliability.false_positive_rate

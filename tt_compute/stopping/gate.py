@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ class Gate(msgspec.Struct, frozen=True):
     it. Here they could still settle it, and spare the dearer model.
     """
 
+    sees: ClassVar[Sees] = "counts"
     rule: StopRule
 
     def __post_init__(self) -> None:
@@ -32,10 +34,6 @@ class Gate(msgspec.Struct, frozen=True):
                 f"the stop rule {self.rule.name!r} cannot decide on going to another model",
                 hint="use one such as 'beta:0.8', 'lead:2' or 'agreement:0.75,2'",
             )
-
-    @property
-    def sees(self) -> Sees:
-        return self.rule.sees
 
     @property
     def name(self) -> str:

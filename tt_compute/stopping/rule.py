@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 __all__ = ["ScoreRule", "Sees", "StopRule", "Thresholded", "fewest_for_leader"]
 
@@ -16,8 +16,8 @@ order of the votes too, which ``votes.Votes`` knows and bare counts do not."""
 class StopRule(Protocol):
     """Tells from the votes whether more samples are worth drawing."""
 
-    @property
-    def sees(self) -> Sees: ...
+    sees: ClassVar[Sees]
+
     @property
     def name(self) -> str:
         """What ``parse_stop_rule`` turns back into this rule."""
