@@ -265,7 +265,11 @@ class Requests:
         warnings = await store.record(result, prompt=prompt, mock=_is_mock(job.spec))
         self._setup.learned(at_once=False)
         warnings = (*result.warnings, *self._setup.take_store_warnings(), *warnings)
-        return msgspec.structs.replace(result, warnings=warnings)
+        recorded = msgspec.structs.replace(result, warnings=warnings)
+        watching = supervisor()
+        if watching is not None:
+            watching.ended(recorded)
+        return recorded
 
     async def feedback(self, result_id: str, *, correct: bool) -> None:
         """Note whether an answer was right; the next plan knows.

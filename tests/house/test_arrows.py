@@ -84,6 +84,7 @@ CLIENT_LEVEL = {
     "streaming",
     "sync",
     "versions",
+    "watching",
 }
 TOP_LEVEL = {"bench", "cli", "replay", "testing", "server"}
 

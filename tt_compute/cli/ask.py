@@ -113,7 +113,7 @@ def solve(output: Output, *, saved: Path | None, **given: Any) -> None:
         about(saved),
         Screen(output) as screen,
         Client(output.config, download_progress=screen.download) as client,
-        client.stream(prompt, **_options(client, given, made)) as run,
+        client.stream(prompt, show_at=None, **_options(client, given, made)) as run,
     ):
         error = _watch(run, screen)
         # Told before the engines end, which takes a moment.

@@ -112,7 +112,7 @@ class SaysUser:
 
     def __init__(self, function: EqualityCallable, name: str | None = None) -> None:
         self._function = function
-        self.name = name or name_of(function)
+        self.name: str = name or name_of(function)
 
     async def same(self, first: Answer, second: Answer) -> bool:
         try:

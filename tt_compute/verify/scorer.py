@@ -27,7 +27,7 @@ class ScorerVerifier:
 
     def __init__(self, score: Score, deployment: str, accepts_at: float) -> None:
         self._score = score
-        self.name = f"scorer={deployment}"
+        self.name: str = f"scorer={deployment}"
         self.accepts_at = accepts_at
 
     async def ready(self) -> None:
