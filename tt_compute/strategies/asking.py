@@ -47,7 +47,7 @@ class Juror:
         self._judge = asking
         self._name = "the model" if asking is None else asking.name
         self._system = Message(role="system", content=f"{rules} {_MATERIAL}")
-        self.tokens = 0
+        self.tokens: int = 0
         self.ended: list[Ended] = []
 
     async def choose(self, texts: Sequence[str]) -> int:
