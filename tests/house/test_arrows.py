@@ -21,6 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "conditions": {"profiles"},
     "secrets": GROUND,
     "sqlite": set(),
+    "task_groups": set(),
     "sampling": GROUND,
     "checks": GROUND | {"sampling"},
     "prompts": GROUND | {"sampling"},

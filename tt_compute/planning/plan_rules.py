@@ -61,7 +61,7 @@ def _of_budget(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
     elif budget > most:
         yield "max_samples", f"{budget} is more than the objective's {most}"
     own = candidate.first_samples
-    if not 1 <= candidate.wave <= max(1, own):
+    if own >= 1 and not 1 <= candidate.wave <= own:
         yield "wave", f"expected 1 to max_samples, which is {own}, got {candidate.wave}"
 
 

@@ -243,7 +243,8 @@ class Planner:
         )
         if offers and not options:
             raise InvalidRequestError(
-                "no two of the deployments make a cascade: one must be better, both of known ability and speed",
+                "no two of the deployments make a cascade: one must be better, both of known ability and speed, "
+                "and max_samples at least 3",
                 hint="add a deployment of a better model, or let the plan choose the strategy",
             )
         return _Menu(offers=tuple(offers), board=board, rejected=tuple(rejected))

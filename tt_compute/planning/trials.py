@@ -30,6 +30,8 @@ _SEED = 20261127
 _LEVELS = 512
 """Lengths are looked up at so many evenly spread levels."""
 _POPULAR = 1
+_KEPT = 64
+"""Trials that are kept: a vote and the cascades that begin or end with it ask for the same ones in turn."""
 
 
 class Drawn(NamedTuple):
@@ -69,11 +71,30 @@ def vote_trials(
     seed: int = _SEED,
 ) -> tuple[Trial, ...]:
     """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
-    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
-    ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave)
+    name = None if rule is None else rule.name
     usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
-    places = _stratified(questions.weights, usual if trials is None else trials, rng)
-    held = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
+    ballot = _Wanted(questions, abstain, lengths, name, budget, wave)
+    return _votes_held(ballot, usual if trials is None else trials, seed)
+
+
+class _Wanted(NamedTuple):
+    """Arguments of ``vote_trials``."""
+
+    questions: Questions
+    abstain: float
+    lengths: Lengths
+    rule: str | None
+    budget: int
+    wave: int
+
+
+@lru_cache(maxsize=_KEPT)
+def _votes_held(wanted: _Wanted, trials: int, seed: int) -> tuple[Trial, ...]:
+    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
+    rule = None if wanted.rule is None else parse_stop_rule(wanted.rule)
+    ballot = _Ballot(rng, _drawer(wanted.lengths, rng), rule, wanted.budget, wanted.wave)
+    places = _stratified(wanted.questions.weights, trials, rng)
+    held = [_Vote(ballot, (*KINDS[place], wanted.abstain)).hold() for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
 
 
