@@ -308,11 +308,13 @@ class AsyncClient:
     async def _finish(self, execution: Execution) -> Result:
         try:
             result = await execution.run()
-        except TTComputeError as error:
-            # What was drawn was paid for, whatever became of it.
+        except Exception as error:
+            # What was drawn was paid for, whatever became of it; a strategy of the caller's may raise anything.
             partial = execution.result()
             if partial.receipt.samples_drawn:
-                error.partial = await self._requests.record(execution, partial)
+                recorded = await self._requests.record(execution, partial)
+                if isinstance(error, TTComputeError):
+                    error.partial = recorded
             raise
         return await self._requests.record(execution, result)
 

@@ -57,12 +57,9 @@ class SharedLimiters(Limiters):
 def make_dispatcher(backends: BackendPool, clock: Clock, config: Config) -> Dispatcher:
     """The dispatcher of a client; files are opened when they are first needed."""
     settings = config.dispatch
-    limiters = (
-        SharedLimiters(config.data_dir / LIMITS_FILE)
-        if settings.share_limits
-        else Limiters(clock.now)
-    )
     watching = supervisor()
+    shared = settings.share_limits and (watching is None or watching.shares_limits)
+    limiters = SharedLimiters(config.data_dir / LIMITS_FILE) if shared else Limiters(clock.now)
     seed = None if watching is None else watching.seed()
     return Dispatcher(
         backends,

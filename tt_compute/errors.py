@@ -32,7 +32,7 @@ TTComputeError                     exit code of the CLI
 ├── VerifierError                  4   the verifier failed; never a verdict on the sample
 └── StoreError                     4   the receipts' database cannot be used
 
-``retryable`` and ``retry_after_s`` are for programs, ``hint`` is for people: what to do next.
+``retryable`` and ``retry_after_s`` are for programs, ``hint`` is for people: what to do next. Tracebacks show it too.
 """
 
 from __future__ import annotations
@@ -95,6 +95,9 @@ class TTComputeError(Exception):
         self.message = message
         self.hint = hint
         self.partial: object | None = None
+        if hint is not None:
+            # What shows a traceback (Python, logging, pytest) shows notes, and knows of no other field.
+            self.add_note(f"hint: {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only fields would be lost by the default, which replays ``args`` alone.

@@ -23,7 +23,7 @@ from tt_compute.results import (
     StopReason,
     Tally,
 )
-from tt_compute.strategies.base import Ended, Leg, Outcome, Run, Strategy
+from tt_compute.strategies.base import Ended, Leg, Outcome, Run, Strategy, check_outcome
 from tt_compute.strategies.collecting import finished
 from tt_compute.types import Clock, DeploymentSpec, Failed, GenerateRequest, Reliability
 from tt_compute.verify.answer_task import AnswerTask
@@ -110,12 +110,13 @@ class Execution:
         Raises:
             DeadlineExceeded: The deadline passed before there was any answer.
             BackendError: Every sample failed.
+            InvalidRequestError: A strategy of the caller's returned what is no outcome.
         """
         job = self.job
         self._watch.on_planned()
         async with self._openings.first() as generation:
             self._open = True
-            self.outcome = await job.strategy.run(
+            outcome = await job.strategy.run(
                 Run(
                     generation=generation,
                     messages=job.request.messages,
@@ -134,13 +135,15 @@ class Execution:
                     legs=_legs(job.chosen),
                 )
             )
-        late = self.outcome.stop_reason == "deadline" and not self._interruption.is_set()
-        if late and self.outcome.winner is None and not self.outcome.text:
+            check_outcome(job.strategy, outcome)
+            self.outcome = outcome
+        late = outcome.stop_reason == "deadline" and not self._interruption.is_set()
+        if late and outcome.winner is None and not outcome.text:
             raise DeadlineExceeded(
                 f"no sample was complete within {job.plan.objective.max_latency_s} s",
                 hint="allow more latency, or ask for fewer tokens",
             )
-        self._watch.show(self.outcome.text)
+        self._watch.show(outcome.text)
         return self.result()
 
     def interrupt(self) -> bool:

@@ -12,6 +12,7 @@ from tt_compute.backend import Generation
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.spend import Cap
+from tt_compute.errors import InvalidRequestError
 from tt_compute.types import (
     Deltas,
     DeploymentSpec,
@@ -90,6 +91,8 @@ class Openings:
         deltas: Deltas = "none",
     ) -> AbstractAsyncContextManager[Generation]:
         """As ``tt_compute.strategies.base.Opener`` has it."""
+        if not 0 <= rung < len(self._rungs):
+            raise InvalidRequestError(f"there is no rung {rung}; this run has {len(self._rungs)}")
         where = self._rungs[rung]
         chosen = sampling or where.sampling
         seed = chosen.seed if chosen.seed is not None else self._request.sampling.seed

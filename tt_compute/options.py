@@ -90,6 +90,7 @@ _HOMES = {
     for field in msgspec.structs.fields(struct)
 }
 """Names that callers take for options, and where they belong."""
+_STRATEGY = "a strategy is an object with a `name` and an async `run(run)`"
 
 
 def checked(options: SolveOptions) -> SolveOptions:
@@ -108,7 +109,8 @@ def checked(options: SolveOptions) -> SolveOptions:
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             raise InvalidRequestError(
                 f"option {name!r} must be {' or '.join(kind.__name__ for kind in kinds)}, "
-                f"got {_shown(value)}"
+                f"got {_shown(value)}",
+                hint=_STRATEGY if name == "strategy" else None,
             )
     return cast("SolveOptions", given)
 

@@ -93,7 +93,7 @@ class Registry:
             raise BackendUnavailable(
                 f"backend {name!r} of {registration.distribution} cannot be imported: {_describe(exc)}",
                 backend=name,
-                hint=f"reinstall or update {registration.distribution}",
+                hint=_mending(name, registration, entry, exc),
             ) from exc
         _check_shape(backend, registration)
         _check_version(backend, registration)
@@ -185,6 +185,15 @@ def _by_registration(entries: Iterable[EntryPoint]) -> dict[Registration, EntryP
         claim = Registration(name=entry.name, distribution=owner, target=entry.value)
         found[claim] = entry
     return found
+
+
+def _mending(name: str, registration: Registration, entry: EntryPoint, exc: Exception) -> str:
+    """What to install: the extra that is called as the backend, where a module is missing."""
+    if isinstance(exc, ModuleNotFoundError) and entry.dist is not None:
+        extras = entry.dist.metadata.get_all("Provides-Extra") or ()
+        if name in extras:
+            return f'pip install "{entry.dist.name}[{name}]"'
+    return f"reinstall or update {registration.distribution}"
 
 
 def _check_shape(backend: object, registration: Registration) -> None:

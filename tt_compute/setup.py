@@ -257,6 +257,9 @@ class Setup:
         settings = self.config.store
         if not settings.enabled:
             return Store(None, unusable="`store: {enabled: false}` says so", warnings=())
+        watching = supervisor()
+        if watching is not None and not watching.keeps_runs:
+            return Store(None, unusable="a test with a cassette keeps nothing", warnings=())
         return await Store.open(
             self.config.data_dir / STORE_FILE,
             wall_clock=time.time,

@@ -37,6 +37,16 @@ class Account(Protocol):
 class Supervisor(Protocol):
     """Told of what the clients of this process do, from the thread of whichever client it is."""
 
+    @property
+    def keeps_runs(self) -> bool:
+        """Whether clients read and write their store, where their configuration has one."""
+        ...
+
+    @property
+    def shares_limits(self) -> bool:
+        """Whether limits, and the spend of the day, may be those of all processes of the user."""
+        ...
+
     def admit(self, spec: DeploymentSpec) -> None:
         """Called whenever a deployment is about to be used.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tt_compute.client import AsyncClient, Client
 from tt_compute.errors import (
@@ -15,6 +18,8 @@ from tt_compute.errors import (
     UnsupportedError,
 )
 from tt_compute.planning.types import Objective
+from tt_compute.results import Result
+from tt_compute.setup import STORE_FILE
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.types import Failed, Message, Sample, SamplingParams
 
@@ -30,16 +35,19 @@ class Ask:
 
     name = "ask_again"
 
-    def __init__(self, again: int = 2, messages: tuple[Message, ...] = FOLLOW_UP) -> None:
+    def __init__(
+        self, again: int = 2, messages: tuple[Message, ...] = FOLLOW_UP, rung: int = 0
+    ) -> None:
         self.again = again
         self.messages = messages
+        self.rung = rung
         self.indices: list[list[int]] = []
         self.events: list[Sample | Failed] = []
 
     async def run(self, run: Run) -> Outcome:
         assert run.open is not None
         await self._draw(run, run.generation, 1)
-        async with run.open(self.messages) as further:
+        async with run.open(self.messages, rung=self.rung) as further:
             await self._draw(run, further, self.again)
         await self._draw(run, run.generation, 1)
         ended = tuple(Ended(event=event, answer=None) for event in self.events)
@@ -69,6 +77,19 @@ class Demanding(Ask):
     def __init__(self, needs: Needs) -> None:
         super().__init__()
         self.needs = needs
+
+
+class Altered(Ask):
+    """Returns something else."""
+
+    name = "altered"
+
+    def __init__(self, change: Callable[[Outcome], Outcome]) -> None:
+        super().__init__()
+        self.change = change
+
+    async def run(self, run: Run) -> Outcome:
+        return self.change(await super().run(run))
 
 
 class Impostor(Ask):
@@ -192,6 +213,68 @@ async def test_a_class_in_the_place_of_a_strategy_is_refused(connect_async: Conn
     async with connect_async() as client:
         with pytest.raises(InvalidRequestError, match="got the class Ask"):
             await client.solve("6 * 7 = ?", strategy=strategy)
+
+
+@pytest.mark.anyio
+async def test_what_has_no_name_or_no_run_is_no_strategy(connect_async: ConnectAsync) -> None:
+    strategy: Any = object()
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="got object") as caught:
+            await client.solve("6 * 7 = ?", strategy=strategy)
+    assert caught.value.hint is not None
+    assert "`name`" in caught.value.hint
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: None, "'altered' returned NoneType, not an Outcome"),
+        (lambda out: replace(out, answer="42"), "an answer that is str, not an Answer or None"),
+        (
+            lambda out: replace(out, stop_reason="happy"),
+            "the stop reason 'happy', not one of settled",
+        ),
+        (lambda out: replace(out, winner=9), "the winner 9, which is not among"),
+    ],
+)
+async def test_an_outcome_that_none_could_be_is_refused(
+    connect_async: ConnectAsync, change: Callable[[Outcome], Outcome], message: str
+) -> None:
+    """With what was drawn: it was paid for."""
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match=message) as caught:
+            await client.solve("6 * 7 = ?", strategy=Altered(change))
+    assert isinstance(caught.value.partial, Result)
+    assert caught.value.partial.receipt.samples_drawn == 4
+
+
+@pytest.mark.anyio
+async def test_a_strategy_that_breaks_leaves_a_receipt(
+    connect_async: ConnectAsync, environ: dict[str, str]
+) -> None:
+    """Its own error comes out as it is."""
+
+    def broken(outcome: Outcome) -> Outcome:
+        raise KeyError(outcome.winner)
+
+    async with connect_async() as client:
+        with pytest.raises(KeyError):
+            await client.solve("6 * 7 = ?", strategy=Altered(broken))
+    with sqlite3.connect(Path(environ["TTC_DATA_DIR"]) / STORE_FILE) as connection:
+        kept = connection.execute("SELECT samples_drawn, stop_reason FROM receipts").fetchall()
+    connection.close()
+    assert kept == [(4, "failed")]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("rung", [-1, 1])
+async def test_a_rung_that_the_plan_does_not_have_is_refused(
+    connect_async: ConnectAsync, rung: int
+) -> None:
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match=f"there is no rung {rung}; this run has 1"):
+            await client.solve("6 * 7 = ?", strategy=Ask(rung=rung))
 
 
 @pytest.mark.anyio

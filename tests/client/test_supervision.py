@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from tt_compute.backend import Backend
 from tt_compute.client import Client
 from tt_compute.config import Config
+from tt_compute.dispatch_setup import LIMITS_FILE
 from tt_compute.errors import UsageError
 from tt_compute.results import Result
+from tt_compute.setup import STORE_FILE
 from tt_compute.supervision import Account, supervised, supervisor
 from tt_compute.types import BackendEnv, DeploymentSpec, Probe
 
+Configure = Callable[..., Config]
 Connect = Callable[..., Client]
 
 
 class Watching:
     """Notes what it is told, and refuses on demand."""
+
+    keeps_runs = True
+    shares_limits = True
 
     def __init__(self) -> None:
         self.refuses = False
@@ -92,6 +99,27 @@ def test_what_is_said_of_a_backend_counts(environ: dict[str, str]) -> None:
         plan = client.plan("What is 3 plus 4?")
     reasons = {one.deployment: one.reason for one in plan.rejected}
     assert "it was said so" in reasons["local/smollm2-135m-openvino"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "file"), [("keeps_runs", STORE_FILE), ("shares_limits", LIMITS_FILE)]
+)
+def test_what_the_user_keeps_is_left_alone_where_it_is_said_so(
+    configure: Configure, environ: dict[str, str], attribute: str, file: str
+) -> None:
+    """Runs are not kept and teach nothing, limits and the day's spend are those of the client alone."""
+    config = configure(
+        deployment={"limits": {"requests_per_minute": 60}},
+        top={"store": {"enabled": True}, "dispatch": {"share_limits": True, "max_usd_per_day": 1}},
+        answers=["The answer is 7."],
+    )
+    kept = Path(environ["TTC_DATA_DIR"]) / file
+    for allowed in (False, True):
+        watching = Watching()
+        setattr(watching, attribute, allowed)
+        with supervised(watching), Client(config, environ=environ) as client:
+            assert client.solve("What is 3 plus 4?").answer == "7"
+        assert kept.exists() == allowed
 
 
 def test_supervisors_come_back_in_turn() -> None:

@@ -20,23 +20,25 @@ from tt_compute.types import DeploymentSpec
 from tt_compute_backends.mock import MockBackend
 
 
-def _entry(folder: Path, distribution: str, name: str, target: str) -> EntryPoint:
-    """An entry point that belongs to a distribution."""
+def _entry(folder: Path, distribution: str, name: str, target: str, *extras: str) -> EntryPoint:
+    """An entry point that belongs to a distribution, which has these extras."""
     info = folder / f"{distribution}-1.0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8"
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+        + "".join(f"Provides-Extra: {extra}\n" for extra in extras),
+        encoding="utf-8",
     )
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {target}\n", encoding="utf-8")
     return next(iter(Distribution.at(info).entry_points))
 
 
-def _registry(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> Registry:
+def _registry(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, *extras: str) -> Registry:
     """A registry of one plugin ``odd``, whose module has the given source."""
     (folder / "odd_plugin.py").write_text(source, encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     monkeypatch.delitem(sys.modules, "odd_plugin", raising=False)
-    return Registry([_entry(folder, "odd", "odd", "odd_plugin:Odd")])
+    return Registry([_entry(folder, "odd", "odd", "odd_plugin:Odd", *extras)])
 
 
 def test_the_built_in_backends_come_through_entry_points() -> None:
@@ -135,6 +137,24 @@ def test_a_plugin_that_cannot_be_imported_is_unavailable(
     assert reason in caught.value.message
     assert caught.value.hint == "reinstall or update odd 1.0"
     assert reason in registry.probe("odd").reason
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("import libodd", 'pip install "odd[odd]"'),
+        ("raise RuntimeError('driver too old')", "reinstall or update odd 1.0"),
+    ],
+)
+def test_a_missing_module_is_installed_by_the_extra_of_the_backends_name(
+    source: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the distribution has one; another fault is not mended by it. A probe says so too."""
+    registry = _registry(monkeypatch, tmp_path, source, "even", "odd")
+    with pytest.raises(BackendUnavailable) as caught:
+        registry.load("odd")
+    assert caught.value.hint == hint
+    assert registry.probe("odd").install == hint
 
 
 COMPLETE = """

@@ -69,16 +69,26 @@ def test_recording_needs_leave_to_ask_real_backends(run: Run) -> None:
     result = run(MODULE % ASK, "--ttc-record=once")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*'ngram' is not a mock*run pytest --ttc-live beside --ttc-record*"]
+        ["*'ngram' is not a mock", "*hint: *run pytest --ttc-live beside --ttc-record"]
     )
     assert not FILE.exists()
+
+
+def test_a_refused_recording_says_what_it_needs_also_when_the_error_is_caught(run: Run) -> None:
+    """Not what a test without a cassette would need."""
+    caught = "with pytest.raises(tt.TTComputeError): client.warm('words')"
+    result = run(MODULE % caught, "--ttc-record=once")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["hint: *run pytest --ttc-live beside --ttc-record"])
 
 
 def test_without_a_recording_nothing_is_replayed(run: Run) -> None:
     """The default records nothing and asks nobody."""
     result = run(MODULE % ASK, "--ttc-live")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*there is no cassette *test_it.json*"])
+    result.stdout.fnmatch_lines(
+        ["*there is no cassette *test_it.json*", "*hint: *--ttc-live --ttc-record=once"]
+    )
 
 
 def test_once_keeps_what_is_there_and_rewrite_does_not(run: Run) -> None:

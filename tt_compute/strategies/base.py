@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 import msgspec
 
 from tt_compute.backend import Generation
+from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
 from tt_compute.types import Delta, Deltas, Failed, Message, Sample, SamplingParams
 from tt_compute.verify.base import Answer, Task, Verifier
@@ -28,6 +29,7 @@ __all__ = [
     "Run",
     "Strategy",
     "StrategyWithNeeds",
+    "check_outcome",
     "needs_of",
 ]
 
@@ -188,3 +190,24 @@ class StrategyWithNeeds(Strategy, Protocol):
 
     @property
     def needs(self) -> Needs: ...
+
+
+def check_outcome(strategy: Strategy, outcome: object) -> None:
+    """Refuse what a strategy of somebody else's may return and no type checker saw.
+
+    Raises:
+        InvalidRequestError: It is no ``Outcome``, or one of values that none has.
+    """
+    if not isinstance(outcome, Outcome):
+        wrong = f"{type(outcome).__name__}, not an Outcome"
+    elif not isinstance(outcome.answer, Answer | None):
+        wrong = f"an answer that is {type(outcome.answer).__name__}, not an Answer or None"
+    elif outcome.stop_reason not in get_args(StopReason):
+        wrong = (
+            f"the stop reason {outcome.stop_reason!r}, not one of {', '.join(get_args(StopReason))}"
+        )
+    elif outcome.winner not in {None, *(one.index for one in outcome.ended)}:
+        wrong = f"the winner {outcome.winner!r}, which is not among the samples that ended"
+    else:
+        return
+    raise InvalidRequestError(f"strategy {strategy.name!r} returned {wrong}")

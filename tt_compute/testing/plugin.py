@@ -32,7 +32,10 @@ _SESSION: Final = pytest.StashKey[Any]()
 _BENCH: Final = pytest.StashKey["Bench"]()
 
 LIVE, BUDGET, CASSETTE = "ttc_live", "ttc_budget", "ttc_cassette"
-_HOW = f"mark the test with @pytest.mark.{LIVE} and run pytest --ttc-live, or give it a mock: ttc_mock(...)"
+_HOW = (
+    f"mark the test with @pytest.mark.{LIVE} and run pytest --ttc-live, or give the program's client a mock: "
+    "tt.Client(ttc_mock(...))"
+)
 _HOW_RECORDED = "recording asks real backends: run pytest --ttc-live beside --ttc-record"
 
 
@@ -121,7 +124,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     trial = item.stash[TRIAL]
     if trial.refusals:
         # Somebody caught the error, and the test passed for a reason that is none.
-        pytest.fail(f"{'; '.join(trial.refusals)}\nhint: {_HOW}", pytrace=False)
+        pytest.fail(f"{'; '.join(trial.refusals)}\nhint: {trial.how}", pytrace=False)
     if trial.deck is not None:
         trial.deck.finish()
     budget = _budget(item)

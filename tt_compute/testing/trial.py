@@ -72,7 +72,7 @@ class Trial:
         name: Of the test; what it draws depends on it.
         live: Whether real backends may be used.
         allowed: Names of backends that may be used in any case.
-        how: What to do to be allowed, for the refusal.
+        how: What to do to be allowed, the hint of a refusal.
     """
 
     def __init__(self, *, name: str, live: bool, allowed: Iterable[str], how: str) -> None:
@@ -80,7 +80,7 @@ class Trial:
         self._seeds = 0
         self.live = live
         self.allowed: frozenset[str] = frozenset({MOCK, *allowed})
-        self._how = how
+        self.how = how
         self.deck: Deck | None = None
         self._accounts: dict[int, tuple[Account, float]] = {}
         self.results: list[Result] = []
@@ -108,6 +108,16 @@ class Trial:
 
     # --- tt_compute.supervision.Supervisor ------------------------------------------------------------
 
+    @property
+    def keeps_runs(self) -> bool:
+        """Not beside a cassette: what is learned changes plans, and with them the prompts that are asked."""
+        return self.deck is None
+
+    @property
+    def shares_limits(self) -> bool:
+        """Where a service is asked; what mocks and replays take is nobody else's."""
+        return self.live and (self.deck is None or not self.deck.replays)
+
     def admit(self, spec: DeploymentSpec) -> None:
         if self.live or spec.backend in self.allowed:
             return
@@ -115,8 +125,7 @@ class Trial:
             return
         what = f"deployment {spec.id!r} was about to be used, and its backend {spec.backend!r} is not a mock"
         self.refusals.append(what)
-        # A test's report shows no hints.
-        raise RealBackendRefused(f"{what}; {self._how}")
+        raise RealBackendRefused(what, hint=self.how)
 
     def probe(self, backend: str) -> Probe | None:
         return None if self.deck is None else self.deck.probe(backend)
