@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
@@ -117,10 +118,7 @@ class AsyncClient:
         Raises:
             TTComputeError: As ``solve``, from the iteration.
         """
-
-        async def start(emit: Callable[[StreamEvent], None]) -> Execution:
-            return await self._start(prompt, options, emit, show_at)
-
+        start = partial(self._start, prompt, options, show_at=show_at)
         return SolveRun(start, self._finish)
 
     @overload
