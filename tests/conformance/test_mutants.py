@@ -50,6 +50,11 @@ PARTIAL_TEXT_IS_DROPPED = (
     """text="".join(""",
     """text="" if reason == "cancelled" else "".join(""",
 )
+OPEN_IS_NO_SCOPE = ("""    @asynccontextmanager\n    async def open""", """    async def open""")
+THERE_IS_NO_MODEL = (
+    """async def models(self) -> Sequence[tt.ModelInfo]:\n        return [""",
+    """async def models(self) -> Sequence[tt.ModelInfo]:\n        return []\n        [""",
+)
 CANCEL_ENDS_ALL = ("""if index in {None, row.index}""", """if True""")
 CANCEL_WAITS_FOR_NOTHING = ("""if index in {None, row.index}""", """if False""")
 CANCEL_RAISES = (
@@ -220,6 +225,7 @@ MUTANTS: dict[str, tuple[tuple[str, str], str]] = {
     "generations kept": (KEEPS_GENERATIONS, "leaves_nothing_behind"),
     "closes once": (CLOSES_ONCE, "closes_twice"),
     "another version": (ANOTHER_VERSION, "describes_itself"),
+    "open is no scope": (OPEN_IS_NO_SCOPE, "describes_itself"),
 }
 """What is broken -> the line and what stands in its place, and the rule that must be named."""
 
@@ -263,6 +269,15 @@ async def test_the_kit_names_the_rule_that_a_mutant_breaks(name: str, mutant: Mu
         await check_backend(factory, timeout_s=5)
     assert rule in caught.value.report.failed, str(caught.value)
     assert re.search(rf"FAIL {rule}: \S", str(caught.value))
+
+
+async def test_a_backend_without_a_model_is_told_the_same_by_every_rule(mutant: Mutant) -> None:
+    """None of them trips over the empty list."""
+    line, instead = THERE_IS_NO_MODEL
+    with pytest.raises(ConformanceError) as caught:
+        await check_backend(mutant(SOURCE.replace(line, instead, 1)), timeout_s=5)
+    assert "describes_itself" in caught.value.report.failed
+    assert set(caught.value.report.failed.values()) == {"models() is empty"}
 
 
 async def test_the_template_itself_breaks_no_rule(mutant: Mutant) -> None:

@@ -89,6 +89,12 @@ def test_how_many_samples_were_drawn() -> None:
     assert "an attempt at cheap failed: ServerError" in message
 
 
+def test_no_count_at_all_is_no_assertion() -> None:
+    """It would hold of every run."""
+    with pytest.raises(tt.UsageError, match="given no count"):
+        assert_samples(solve(CHEAP))
+
+
 def test_a_vote_that_was_settled_early() -> None:
     """A run that drew its whole budget did not stop early; neither did one for another reason."""
     early = solve(CHEAP, strategy="majority", objective=tt.Objective(max_samples=16))

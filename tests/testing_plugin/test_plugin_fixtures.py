@@ -227,6 +227,28 @@ def test_samples_without_a_strategy_are_shown_by_what_they_took(run: Run) -> Non
     result.stdout.fnmatch_lines(["*- tt_compute -*", "all together: 3 samples, * tokens, cost $0"])
 
 
+def test_failures_and_earlier_runs_are_counted(run: Run) -> None:
+    """The last five runs are shown in full; amounts look as they do in a receipt."""
+    result = run(
+        """
+        def test_it(ttc_mock, ttc_faults, ttc_client):
+            ttc_mock(answers=["The answer is 7."], usd_per_mtok={"input": 1, "output": 1})
+            for _ in range(6):
+                ttc_client.solve("What is 3 plus 4?", strategy="single", max_tokens=20)
+            ttc_faults("refused")
+            ttc_client.solve("What is 3 plus 4?", strategy="single")
+        """
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "(not shown: 2 earlier runs)",
+            "run 7 of 7, *",
+            "failed at mock: 1 attempt, RequestRefused",
+            "all together: 7 samples, * tokens, cost $0.0000*",
+        ]
+    )
+
+
 def test_a_test_that_asked_nothing_shows_nothing(run: Run) -> None:
     """Tests of other things look as they always did."""
     result = run("def test_it(): assert False\n")

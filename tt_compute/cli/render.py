@@ -12,7 +12,7 @@ from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
 from tt_compute.stopping import Thresholded, is_score_rule, parse_stop_rule
 
-__all__ = ["plan_lines", "plan_view", "progress_view", "result_view"]
+__all__ = ["plan_lines", "plan_view", "progress_view", "result_view", "usd"]
 
 _ANSWER_WIDTH = 24
 _TEXT_WIDTH = 200
@@ -51,7 +51,7 @@ def plan_lines(chosen: Candidate) -> Text:
         f"quality {_probability(predicted.quality)}",
         f"samples {_number(predicted.samples_mean)}",
         f"latency {_seconds(predicted.latency_p50_s)}{p95}",
-        f"cost {_usd(predicted.cost_usd)}",
+        f"cost {usd(predicted.cost_usd)}",
     )
     rows = (
         (Text("Plan", "bold"), printable(what)),
@@ -156,7 +156,7 @@ def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
         _probability(predicted.quality),
         _seconds(predicted.latency_p50_s),
         _seconds(predicted.latency_p95_s),
-        _usd(predicted.cost_usd),
+        usd(predicted.cost_usd),
         _joules(predicted.energy_j),
         _number(predicted.samples_mean),
     )
@@ -228,7 +228,7 @@ def _receipt(receipt: Receipt) -> Text:
         ("samples", _number(predicted.samples_mean), drawn),
         ("latency", _seconds(predicted.latency_p50_s), _seconds(receipt.latency_s)),
         ("first token", "", _seconds(receipt.first_token_s)),
-        ("cost", _usd(predicted.cost_usd), _usd(receipt.cost_usd)),
+        ("cost", usd(predicted.cost_usd), usd(receipt.cost_usd)),
         ("energy", _joules(predicted.energy_j), energy),
         ("tokens", "", tokens),
         ("quality", _probability(predicted.quality), ""),
@@ -275,7 +275,8 @@ def _joules(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f} J"
 
 
-def _usd(value: float | None) -> str:
+def usd(value: float | None) -> str:
+    """An amount of US dollars, to a millionth."""
     if value is None:
         return "unknown"
     return "$0" if value == 0 else f"${value:.6f}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tt_compute.errors import UsageError
 from tt_compute.planning.explain import explain
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Attempt, Result
@@ -108,8 +109,16 @@ def assert_samples(
         at_most: No more.
         failed: Exactly so many of them failed.
         cancelled: Exactly so many of them were cancelled, or stopped by the deadline.
+
+    Raises:
+        UsageError: No count is stated, so that nothing would be checked.
     """
     __tracebackhide__ = True
+    if {drawn, at_least, at_most, failed, cancelled} == {None}:
+        raise UsageError(
+            "assert_samples was given no count to check",
+            hint="state one: drawn, at_least, at_most, failed or cancelled",
+        )
     receipt = result.receipt
     count = receipt.samples_drawn
     wrong: list[str] = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tt_compute.cli.render import plan_lines, progress_view, result_view
+from tt_compute.cli.render import plan_lines, progress_view, result_view, usd
+from tt_compute.cli.shared import counted
 from tt_compute.planning.explain import explain
 from tt_compute.results import Progress, Result
 from tt_compute.testing.trial import Spent
@@ -20,11 +21,11 @@ def runs_section(results: Sequence[Result], spent: Spent) -> str:
     """The latest runs with plan, samples and receipt, and what all runs took."""
     shown = results[-_RUNS:]
     left_out = len(results) - len(shown)
-    lines = [f"({left_out} earlier runs are left out)"] if left_out else []
+    lines = [f"(not shown: {counted(left_out, 'earlier run')})"] if left_out else []
     for number, result in enumerate(shown, left_out + 1):
         lines += [f"run {number} of {len(results)}, {result.task} task", *_run(result), ""]
-    usd = "unknown" if spent.usd is None else f"${spent.usd:.6g}"
-    lines.append(f"all together: {spent.samples} samples, {spent.tokens} tokens, cost {usd}")
+    taken = f"{counted(spent.samples, 'sample')}, {counted(spent.tokens, 'token')}"
+    lines.append(f"all together: {taken}, cost {usd(spent.usd)}")
     return "\n".join(lines)
 
 
@@ -42,5 +43,5 @@ def _run(result: Result) -> Iterable[str]:
         (one.deployment, one.status) for one in result.receipt.attempts if one.status is not None
     )
     for (deployment, status), count in failures.items():
-        yield f"failed at {deployment}: {count} of {status}"
+        yield f"failed at {deployment}: {counted(count, 'attempt')}, {status}"
     yield from (f"warning: {warning}" for warning in result.warnings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import anyio
 import anyio.lowlevel
 
@@ -48,10 +50,10 @@ async def describes_itself(subject: Subject) -> None:
     probe = kind.probe()
     if not probe.available:
         broken(f"it works, and its probe says it does not: {probe.reason!r}")
-    models = await subject.backend.models()
-    if not models:
-        broken("models() is empty")
-    for model in models:
+    if inspect.iscoroutinefunction(kind.open) or inspect.isasyncgenfunction(kind.open):
+        broken("open() returns no async context manager; is @asynccontextmanager missing above it?")
+    await capabilities(subject)
+    for model in await subject.backend.models():
         if not model.id or (model.max_context_tokens is not None and model.max_context_tokens < 1):
             broken(f"a model has no id or no context: {model!r}")
 

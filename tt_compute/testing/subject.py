@@ -145,7 +145,10 @@ def ask(
 
 async def capabilities(subject: Subject) -> Capabilities:
     """What the backend says it can."""
-    return (await subject.backend.models())[0].capabilities
+    models = await subject.backend.models()
+    if not models:
+        broken("models() is empty")
+    return models[0].capabilities
 
 
 async def collect(generation: Generation, tally: Tally | None = None) -> Tally:
