@@ -84,12 +84,13 @@ class Altered(Ask):
 
     name = "altered"
 
-    def __init__(self, change: Callable[[Outcome], Outcome]) -> None:
+    def __init__(self, change: Callable[[Outcome], Any]) -> None:
         super().__init__()
         self.change = change
 
     async def run(self, run: Run) -> Outcome:
-        return self.change(await super().run(run))
+        altered: Outcome = self.change(await super().run(run))
+        return altered
 
 
 class Impostor(Ask):
@@ -227,21 +228,22 @@ async def test_what_has_no_name_or_no_run_is_no_strategy(connect_async: ConnectA
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changed", "message"),
     [
-        (lambda _: None, "'altered' returned NoneType, not an Outcome"),
-        (lambda out: replace(out, answer="42"), "an answer that is str, not an Answer or None"),
-        (
-            lambda out: replace(out, stop_reason="happy"),
-            "the stop reason 'happy', not one of settled",
-        ),
-        (lambda out: replace(out, winner=9), "the winner 9, which is not among"),
+        (None, "'altered' returned NoneType, not an Outcome"),
+        ({"answer": "42"}, "an answer that is str, not an Answer or None"),
+        ({"stop_reason": "happy"}, "the stop reason 'happy', not one of settled"),
+        ({"winner": 9}, "the winner 9, which is not among"),
     ],
 )
 async def test_an_outcome_that_none_could_be_is_refused(
-    connect_async: ConnectAsync, change: Callable[[Outcome], Outcome], message: str
+    connect_async: ConnectAsync, changed: dict[str, Any] | None, message: str
 ) -> None:
     """With what was drawn: it was paid for."""
+
+    def change(outcome: Outcome) -> Any:
+        return None if changed is None else replace(outcome, **changed)
+
     async with connect_async() as client:
         with pytest.raises(InvalidRequestError, match=message) as caught:
             await client.solve("6 * 7 = ?", strategy=Altered(change))

@@ -70,9 +70,10 @@ class Fault(
         check_pattern(self.pattern)
         if not 0 <= self.rate <= 1:
             raise ValueError(f"expected a rate in [0, 1], got {self.rate}")
-        for name in ("after_tokens", "from_s", "delay_s", "factor", "retry_after_s"):
+        for name in ("after_tokens", "from_s", "retry_after_s", "delay_s", "factor"):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            # Positively phrased, so that NaN fails.
+            if value is not None and not value >= 0:
                 raise ValueError(f"expected {name} >= 0, got {value}")
         if self.until_s is not None and self.until_s <= self.from_s:
             raise ValueError(f"expected until_s > from_s, got {self.until_s} and {self.from_s}")

@@ -14,12 +14,23 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["MockAbility", "Question", "QuestionSet", "Rates", "answer_curve", "number_of"]
+__all__ = [
+    "AnswerCurve",
+    "MockAbility",
+    "Question",
+    "QuestionSet",
+    "Rates",
+    "answer_curve",
+    "number_of",
+    "success_rates",
+]
 
 _ABSTENTION = "I am not sure."
 _PROMPT = re.compile(r"\bQuestion (\d+): what is (\d+) plus (\d+)\?")
 _MAX_COUNT = 100_000
 _MAX_WRONG_ANSWERS = 20
+_ALIKE = 1000.0
+"""Concentration of rates that are the same on every question."""
 
 
 class Question(NamedTuple):
@@ -97,10 +108,6 @@ class Rates(
         mean = (self.min + self.max) / 2
         variance = (self.max - self.min) ** 2 / 12
         return mean, _ALIKE if variance == 0 else mean * (1 - mean) / variance - 1
-
-
-_ALIKE = 1000.0
-"""Concentration of rates that are the same on every question."""
 
 
 class MockAbility(

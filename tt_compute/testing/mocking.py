@@ -15,11 +15,11 @@ from tt_compute.profiles.schema import DeploymentSpec, PricePerMtok
 from tt_compute.testing.bench import DEFAULT, Bench
 from tt_compute.testing.mock_faults import Fault, FaultKind
 from tt_compute.testing.scenario import Scenario
+from tt_compute.testing.trial import MOCK
 
 __all__ = ["Faults", "MockBuilder"]
 
 _OF_SCENARIO = frozenset(Scenario.__struct_fields__)
-_BACKEND = "mock"
 
 
 class MockBuilder:
@@ -163,13 +163,13 @@ def _mocked(spec: DeploymentSpec, options: Mapping[str, object]) -> DeploymentSp
         dateless = {name: msgspec.structs.replace(fact, as_of=None) for name, fact in facts}
         price = msgspec.structs.replace(price, usd_per_mtok=PricePerMtok(**dateless))
     deployment = msgspec.structs.replace(
-        spec.deployment, backend=_BACKEND, options=dict(options), price=price
+        spec.deployment, backend=MOCK, options=dict(options), price=price
     )
     return msgspec.structs.replace(spec, deployment=deployment)
 
 
 def _with_fault(spec: DeploymentSpec, fault: Mapping[str, object]) -> Mapping[str, object]:
-    options = spec.deployment.options if spec.backend == _BACKEND else {}
+    options = spec.deployment.options if spec.backend == MOCK else {}
     faults = cast("Iterable[object]", options.get("faults", []))
     return {**options, "faults": [*faults, dict(fault)]}
 

@@ -13,6 +13,7 @@ from tt_compute.testing.subject import (
     ask,
     broken,
     capabilities,
+    model,
     one_good_sample,
 )
 from tt_compute.types import (
@@ -70,7 +71,7 @@ async def refuses_bad_sampling(subject: Subject) -> None:
 async def refuses_what_exceeds_the_context(subject: Subject) -> None:
     """A prompt that leaves no room in the context for ``max_tokens``: ``ContextLengthError``."""
     await one_good_sample(subject, "before anything else")
-    context = (await subject.backend.models())[0].max_context_tokens
+    context = (await model(subject)).max_context_tokens
     if context is None:
         raise NotApplicable("the context length is unknown")
     long = Message(role="user", content="word " * (context + 1))

@@ -16,6 +16,7 @@ from tt_compute.types import (
     Failed,
     GenerateRequest,
     Message,
+    ModelInfo,
     Sample,
     SamplingParams,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "broken",
     "capabilities",
     "collect",
+    "model",
     "one_good_sample",
     "until_running",
 ]
@@ -143,12 +145,17 @@ def ask(
     )
 
 
-async def capabilities(subject: Subject) -> Capabilities:
-    """What the backend says it can."""
+async def model(subject: Subject) -> ModelInfo:
+    """The model that the backend runs."""
     models = await subject.backend.models()
     if not models:
         broken("models() is empty")
-    return models[0].capabilities
+    return models[0]
+
+
+async def capabilities(subject: Subject) -> Capabilities:
+    """What the backend says it can."""
+    return (await model(subject)).capabilities
 
 
 async def collect(generation: Generation, tally: Tally | None = None) -> Tally:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from tt_compute.supervision import Account
     from tt_compute.types import BackendEnv, DeploymentSpec, Probe
 
-__all__ = ["Deck", "RealBackendRefused", "Spent", "Trial"]
+__all__ = ["MOCK", "Deck", "RealBackendRefused", "Spent", "Trial"]
 
 MOCK = "mock"
+"""Name of the backend that asks nobody."""
 _SEED_BYTES = 6
 
 
