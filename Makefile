@@ -1,5 +1,6 @@
 # make run   a first answer from a real model on this CPU    make run Q="..." asks another question
 # make test  the whole suite        make check  linters and type checkers        make wheel  see .ci/wheel
+# make docs  the documentation as a site, in site/
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ Q ?= What is 3 times 8?
 # value, not expansion: a dollar sign in the question is the user's.
 export TTC_QUESTION := $(value Q)
 
-.PHONY: run test test-cuda check format wheel clean
+.PHONY: run test test-cuda check format docs wheel clean
 
 run: $(VENV)/.embedded
 	@$(BIN)/ttc solve "$$TTC_QUESTION"
@@ -24,18 +25,25 @@ test-cuda: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy tt_compute backends tests benchmarks examples
+	$(BIN)/mypy tt_compute backends tests benchmarks examples tools
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# What is verified is the installed package of the python on the PATH; --pythonpath does not count here.
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes tt_compute --ignoreexternal > $(VENV)/.types \
+		|| { grep -A1 "error:" $(VENV)/.types; exit 1; }
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.docs
+	@# Not --quiet: what is not shown does not stop the build either.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 wheel: $(VENV)/.dev
 	bash .ci/wheel $(BIN)/python
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -53,3 +61,7 @@ $(VENV)/.embedded: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.embedded
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@

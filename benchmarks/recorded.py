@@ -18,7 +18,16 @@ import msgspec
 from tt_compute.planning.observations import Observation
 from tt_compute.stopping import StopRule, fewest_more
 
-__all__ = ["Played", "Recorded", "best_of", "halves", "load_gym", "load_pools", "vote"]
+__all__ = [
+    "Played",
+    "Recorded",
+    "best_of",
+    "halves",
+    "load_gym",
+    "load_gym_cells",
+    "load_pools",
+    "vote",
+]
 
 RIGHT = 0
 _FULL_SCORE = 0.99
@@ -63,19 +72,22 @@ def load_pools(folder: Path) -> dict[str, list[Recorded]]:
 
 def load_gym(folder: Path) -> dict[tuple[str, str], list[Recorded]]:
     """(model, kind of task) -> questions with three samples; cells that are missing are left out."""
+    return {key: list(cells.values()) for key, cells in load_gym_cells(folder).items()}
+
+
+def load_gym_cells(folder: Path) -> dict[tuple[str, str], dict[str, Recorded]]:
+    """The same, by the question's id: for models side by side."""
     header, *lines = _lines(folder / "reasoninggym_easy_10models.jsonl")
-    found: dict[tuple[str, str], list[Recorded]] = defaultdict(list)
+    found: dict[tuple[str, str], dict[str, Recorded]] = defaultdict(dict)
     for line in lines:
         kind = line["id"].partition("/")[0]
         for place, model in enumerate(header["_models"]):
             scores, pattern, chars = (line[key][place] for key in ("s", "g", "c"))
             if scores is None or len(scores) < 3 or None in scores:
                 continue
-            found[model, kind].append(
-                Recorded(
-                    answers=_pattern(scores, pattern),
-                    tokens=tuple(max(1.0, count / _CHARS_PER_TOKEN) for count in chars),
-                )
+            found[model, kind][line["id"]] = Recorded(
+                answers=_pattern(scores, pattern),
+                tokens=tuple(max(1.0, count / _CHARS_PER_TOKEN) for count in chars),
             )
     return dict(found)
 

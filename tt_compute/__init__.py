@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from tt_compute.results import Result as Result
     from tt_compute.results import Revision as Revision
     from tt_compute.results import TextDelta as TextDelta
+    from tt_compute.strategies.beam import Beam as Beam
+    from tt_compute.strategies.budget_forcing import BudgetForcing as BudgetForcing
+    from tt_compute.strategies.deepconf import DeepConf as DeepConf
+    from tt_compute.strategies.dvts import DVTS as DVTS
+    from tt_compute.strategies.mbr import MBR as MBR
+    from tt_compute.strategies.refine import Refine as Refine
+    from tt_compute.strategies.revise import Revise as Revise
+    from tt_compute.strategies.tree_of_thought import TreeOfThought as TreeOfThought
     from tt_compute.types import Delta as Delta
     from tt_compute.types import Failed as Failed
     from tt_compute.types import GenerateRequest as GenerateRequest
@@ -45,11 +53,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsyncClient": "client",
     "BackendError": "errors",
+    "Beam": "strategies.beam",
     "Budget": "planning.batch",
+    "BudgetForcing": "strategies.budget_forcing",
     "Client": "client",
     "Config": "config",
     "ConfigError": "errors",
+    "DVTS": "strategies.dvts",
     "DeadlineExceeded": "errors",
+    "DeepConf": "strategies.deepconf",
     "Delta": "types",
     "Failed": "types",
     "GenerateRequest": "types",
@@ -59,24 +71,33 @@ _HOMES = {
     "Plan": "planning.types",
     "Progress": "results",
     "Receipt": "results",
+    "MBR": "strategies.mbr",
+    "Refine": "strategies.refine",
     "Reliability": "types",
     "Result": "results",
+    "Revise": "strategies.revise",
     "Revision": "results",
     "Sample": "types",
     "SamplingParams": "types",
     "TTComputeError": "errors",
     "TextDelta": "results",
+    "TreeOfThought": "strategies.tree_of_thought",
     "UsageError": "errors",
 }
 
 __all__ = [
+    "DVTS",
+    "MBR",
     "AsyncClient",
     "BackendError",
+    "Beam",
     "Budget",
+    "BudgetForcing",
     "Client",
     "Config",
     "ConfigError",
     "DeadlineExceeded",
+    "DeepConf",
     "Delta",
     "Failed",
     "GenerateRequest",
@@ -86,13 +107,16 @@ __all__ = [
     "Plan",
     "Progress",
     "Receipt",
+    "Refine",
     "Reliability",
     "Result",
+    "Revise",
     "Revision",
     "Sample",
     "SamplingParams",
     "TTComputeError",
     "TextDelta",
+    "TreeOfThought",
     "UsageError",
     "__version__",
 ]

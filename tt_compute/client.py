@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
@@ -12,7 +13,7 @@ from tt_compute.backend import Generation
 from tt_compute.config import Config
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
-from tt_compute.execution import Execution, StreamEvent
+from tt_compute.execution import Execution
 from tt_compute.learning import what_was_learned
 from tt_compute.many import Done, Item, OnError, solve_many, solve_within
 from tt_compute.modelstore.transfer import ProgressCallback
@@ -25,7 +26,6 @@ from tt_compute.requests import Prepared, Requests
 from tt_compute.results import Result
 from tt_compute.setup import Setup
 from tt_compute.streaming import SolveRun
-from tt_compute.supervision import supervisor
 from tt_compute.sync import BackgroundLoop, SyncRun
 from tt_compute.types import (
     Clock,
@@ -36,6 +36,7 @@ from tt_compute.types import (
     Sample,
     SamplingParams,
 )
+from tt_compute.watching import SHOW_AT, StreamEvent
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -103,16 +104,21 @@ class AsyncClient:
         """
         return await self._solve(prompt, options)
 
-    def stream(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> SolveRun:
+    def stream(
+        self, prompt: Prompt, *, show_at: float | None = SHOW_AT, **options: Unpack[SolveOptions]
+    ) -> SolveRun:
         """Answer ``prompt`` and watch it: ``async with client.stream(...) as run: async for event in run``.
+
+        Args:
+            prompt: A question or messages.
+            show_at: Posterior of a vote's leader from which its text is shown, to be replaced by a ``Revision``
+                should another one win; None = once the vote has ended.
+            options: As ``solve``.
 
         Raises:
             TTComputeError: As ``solve``, from the iteration.
         """
-
-        async def start(emit: Callable[[StreamEvent], None]) -> Execution:
-            return await self._start(prompt, options, emit)
-
+        start = partial(self._start, prompt, options, show_at=show_at)
         return SolveRun(start, self._finish)
 
     @overload
@@ -288,10 +294,14 @@ class AsyncClient:
         prompt: Prompt,
         options: SolveOptions,
         emit: Callable[[StreamEvent], None] | None,
+        show_at: float | None = None,
     ) -> Execution:
         prepared = await self._requests.prepare(prompt, options)
         job = await self._requests.job(prepared, stream_text=emit is not None)
-        return Execution(job, dispatcher=self._setup.dispatcher, clock=self._setup.clock, emit=emit)
+        setup = self._setup
+        return Execution(
+            job, dispatcher=setup.dispatcher, clock=setup.clock, emit=emit, show_at=show_at
+        )
 
     async def _finish(self, execution: Execution) -> Result:
         try:
@@ -300,18 +310,11 @@ class AsyncClient:
             # What was drawn was paid for, whatever became of it; a strategy of the caller's may raise anything.
             partial = execution.result()
             if partial.receipt.samples_drawn:
-                recorded = await self._record(execution, partial)
+                recorded = await self._requests.record(execution, partial)
                 if isinstance(error, TTComputeError):
                     error.partial = recorded
             raise
-        return await self._record(execution, result)
-
-    async def _record(self, execution: Execution, result: Result) -> Result:
-        recorded = await self._requests.record(execution, result)
-        watching = supervisor()
-        if watching is not None:
-            watching.ended(recorded)
-        return recorded
+        return await self._requests.record(execution, result)
 
 
 class _Desk:
@@ -398,9 +401,11 @@ class Client:
         """As ``AsyncClient.solve``; an interrupt (Ctrl-C) cancels the run."""
         return self._loop.run(self._client.solve(prompt, **options))
 
-    def stream(self, prompt: Prompt, **options: Unpack[SolveOptions]) -> SyncRun:
+    def stream(
+        self, prompt: Prompt, *, show_at: float | None = SHOW_AT, **options: Unpack[SolveOptions]
+    ) -> SyncRun:
         """As ``AsyncClient.stream``: ``with client.stream(...) as run: for event in run: ...``."""
-        return SyncRun(self._loop, self._client.stream(prompt, **options))
+        return SyncRun(self._loop, self._client.stream(prompt, show_at=show_at, **options))
 
     @overload
     def solve_many(

@@ -29,6 +29,7 @@ __all__ = [
     "EMBEDDED_DEPLOYMENTS",
     "FILE_NAME",
     "Config",
+    "ConfigFile",
     "Setting",
     "StoreSettings",
     "embedded_default",
@@ -64,7 +65,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise InvalidRequestError(f"{name} must be above 0, got {value}")
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shape of ``ttc.yaml``."""
 
     version: Literal[1] = 1
@@ -240,7 +241,7 @@ def _make(
     environ: Mapping[str, str],
     available: Callable[[str], bool] | None,
 ) -> Config:
-    normal, problems = check(document, _File)
+    normal, problems = check(document, ConfigFile)
     if problems:
         raise problems[0]
     objective = _section(document, normal, "objective", Objective)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import anyio
@@ -17,25 +17,22 @@ from tt_compute.openings import Openings, Rung
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.prompts import estimate_tokens
 from tt_compute.results import (
-    Progress,
     Receipt,
     Result,
-    Revision,
-    SampleRecord,
+    Standing,
     StopReason,
     Tally,
-    TextDelta,
 )
-from tt_compute.strategies.base import Ended, Outcome, Run, Strategy, check_outcome
+from tt_compute.strategies.base import Ended, Leg, Outcome, Run, Strategy, check_outcome
 from tt_compute.strategies.collecting import finished
-from tt_compute.types import Clock, Delta, DeploymentSpec, Failed, GenerateRequest, Reliability
+from tt_compute.types import Clock, DeploymentSpec, Failed, GenerateRequest, Reliability
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Verifier
 from tt_compute.verify.verifiers import reliability_of
+from tt_compute.watching import StreamEvent, Watch
 
-__all__ = ["Execution", "Job", "StreamEvent"]
+__all__ = ["Execution", "Job"]
 
-StreamEvent = TextDelta | Revision | Progress
 Confidence = Callable[[Outcome], float | None]
 
 
@@ -79,6 +76,7 @@ class Execution:
         dispatcher: Where prompts are opened.
         clock: The clock of the job's ``started`` and deadline.
         emit: Told of every event while it happens; must not block. None = nobody looks.
+        show_at: Posterior of a vote's leader from which its text is shown; None = once the vote has ended.
     """
 
     def __init__(
@@ -88,6 +86,7 @@ class Execution:
         dispatcher: Dispatcher,
         clock: Clock,
         emit: Callable[[StreamEvent], None] | None = None,
+        show_at: float | None = None,
     ) -> None:
         self.job = job
         self._clock = clock
@@ -100,7 +99,7 @@ class Execution:
             ledger=self._ledger,
             cap=None if most_usd is None else Cap("of this request", most_usd),
         )
-        self._watch = _Watch(job, self._openings.served_by, emit)
+        self._watch = Watch(job.chosen, self._openings.served_by, emit, show_at=show_at)
         self._open = False
         self._interruption = anyio.Event()
         self.outcome: Outcome | None = None
@@ -122,9 +121,10 @@ class Execution:
                     generation=generation,
                     messages=job.request.messages,
                     task=job.task,
-                    max_samples=job.chosen.max_samples,
+                    max_samples=job.chosen.first_samples,
                     wave=job.chosen.wave,
                     stop_rule=job.chosen.stop_rule,
+                    weight=job.chosen.weight,
                     verifier=job.verifier,
                     rng=random.Random(job.seed),  # noqa: S311 - breaks ties, guards nothing
                     observer=self._watch,
@@ -132,18 +132,18 @@ class Execution:
                     until_deadline=self._until_out_of_time,
                     sampling=job.request.sampling,
                     open=self._openings.further,
-                    rungs=len(job.rungs),
+                    legs=_legs(job.chosen),
                 )
             )
             check_outcome(job.strategy, outcome)
             self.outcome = outcome
         late = outcome.stop_reason == "deadline" and not self._interruption.is_set()
-        if late and outcome.winner is None:
+        if late and outcome.winner is None and not outcome.text:
             raise DeadlineExceeded(
                 f"no sample was complete within {job.plan.objective.max_latency_s} s",
                 hint="allow more latency, or ask for fewer tokens",
             )
-        self._watch.show_final(outcome.text)
+        self._watch.show(outcome.text)
         return self.result()
 
     def interrupt(self) -> bool:
@@ -156,6 +156,18 @@ class Execution:
         self._interruption.set()
         self._openings.cancel()
         return self._open
+
+    def standing(self) -> Standing:
+        """The best answer so far."""
+        found = self._watch.outcome()
+        alone = not self._openings.elsewhere
+        return Standing(
+            answer=None if found.answer is None else found.answer.text,
+            text=found.text,
+            winner=found.winner,
+            posterior=found.stop_posterior,
+            confidence=self.job.confidence(found) if alone and found.answer is not None else None,
+        )
 
     def result(self) -> Result:
         """The result, of what is known by now when the run has not ended."""
@@ -190,7 +202,8 @@ class Execution:
 
     def _confidence(self, outcome: Outcome) -> float | None:
         """Unknown where other prompts took part: what the ability model knows is about the request's own."""
-        return None if self._openings.elsewhere else self.job.confidence(outcome)
+        further = self._openings.elsewhere and self.job.chosen.then is None
+        return None if further else self.job.confidence(outcome)
 
     def _out_of_time(self) -> bool:
         deadline = self.job.request.deadline
@@ -254,83 +267,18 @@ class Execution:
         return max(reported, booked.input_tokens + booked.output_tokens)
 
 
-class _Watch:
-    """The strategy's observer: keeps the records and tells whoever looks on."""
-
-    def __init__(
-        self,
-        job: Job,
-        served_by: Mapping[int, str],
-        emit: Callable[[StreamEvent], None] | None,
-    ) -> None:
-        self._job = job
-        self._served_by = served_by
-        self._emit = emit
-        self._drawn = 0
-        self._ended: dict[int, SampleRecord] = {}
-        self._votes: tuple[tuple[str, int], ...] = ()
-        self._posterior: float | None = None
-        self._stopped: tuple[int, ...] = ()
-        self._shown = ""
-
-    def records(self) -> tuple[SampleRecord, ...]:
-        return tuple(self._ended[index] for index in sorted(self._ended))
-
-    def on_planned(self) -> None:
-        self._progress()
-
-    def on_delta(self, delta: Delta) -> None:
-        if self._emit is None:
-            return
-        if delta.restart:
-            self._shown = delta.text
-            self._emit(Revision(text=delta.text))
-        elif delta.text:
-            self._shown += delta.text
-            self._emit(TextDelta(text=delta.text))
-
-    def on_drawn(self, indices: range) -> None:
-        self._drawn += len(indices)
-        self._progress()
-
-    def on_ended(self, ended: Ended) -> None:
-        served_by = self._served_by.get(ended.index, self._job.spec.id)
-        self._ended[ended.index] = _record(ended, served_by)
-        self._progress()
-
-    def on_votes(self, votes: Sequence[tuple[str, int]], posterior: float | None) -> None:
-        self._votes = tuple(votes)
-        self._posterior = posterior
-        self._progress()
-
-    def on_stopping(self, indices: Sequence[int]) -> None:
-        self._stopped = (*self._stopped, *indices)
-        self._progress()
-
-    def show_final(self, text: str) -> None:
-        """Make the text that was shown equal to the answer's."""
-        if self._emit is None or text == self._shown:
-            return
-        if text.startswith(self._shown):
-            self._emit(TextDelta(text=text[len(self._shown) :]))
-        else:
-            self._emit(Revision(text=text))
-        self._shown = text
-
-    def _progress(self) -> None:
-        if self._emit is None:
-            return
-        self._emit(
-            Progress(
-                plan=self._job.chosen,
-                drawn=self._drawn,
-                live=self._drawn - len(self._ended),
-                finished=tuple(self._ended.values()),
-                votes=self._votes,
-                posterior=self._posterior,
-                stopped=self._stopped,
-            )
-        )
+def _legs(chosen: Candidate) -> tuple[Leg, ...]:
+    then = chosen.then
+    if then is None:
+        return ()
+    return (
+        Leg(
+            strategy=then.strategy,
+            stop_rule=then.stop_rule,
+            max_samples=then.max_samples,
+            wave=then.wave,
+        ),
+    )
 
 
 def _total(*costs_usd: float | None) -> float | None:
@@ -342,7 +290,9 @@ def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
     whole = [one for one in outcome.ended if finished(one) and one.index not in elsewhere]
     answered = [one for one in whole if one.answer is not None]
     accepted, refused = _verdicts(job.verifier, answered)
-    votes = tuple(count for _, count in outcome.votes)
+    votes = outcome.own_votes
+    if votes is None:
+        votes = tuple(count for _, count in outcome.votes)
     return Tally(
         votes=votes or ((1,) if len(answered) == 1 else ()),
         abstained=len(whole) - len(answered),
@@ -361,18 +311,3 @@ def _verdicts(verifier: Verifier | None, answered: Sequence[Ended]) -> tuple[int
     scores = [one.score for one in answered if one.score is not None]
     accepted = sum(score >= verifier.accepts_at for score in scores)
     return accepted, len(scores) - accepted
-
-
-def _record(ended: Ended, deployment: str) -> SampleRecord:
-    event = ended.event
-    sample = None if isinstance(event, Failed) else event
-    return SampleRecord(
-        index=event.index,
-        deployment=deployment,
-        answer=None if ended.answer is None else ended.answer.text,
-        text=event.text,
-        finish_reason=None if sample is None else sample.finish_reason,
-        output_tokens=event.usage.output_tokens,
-        mean_logprob=None if sample is None else sample.mean_logprob,
-        score=ended.score,
-    )

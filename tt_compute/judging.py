@@ -1,15 +1,27 @@
-"""Asking a deployment of the client for a verdict on a sample."""
+"""Asking a deployment of the client about samples: for a verdict, a score, or a vector."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tt_compute.backend import Embedder, Scorer
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import BackendError, InvalidRequestError
+from tt_compute.errors import BackendError, InvalidRequestError, UnsupportedError
 from tt_compute.planning.types import Objective
 from tt_compute.setup import Setup
-from tt_compute.types import Failed, GenerateRequest, Message, Sample, SamplingParams
+from tt_compute.types import (
+    DeploymentSpec,
+    Failed,
+    GenerateRequest,
+    Message,
+    Sample,
+    SamplingParams,
+)
+from tt_compute.verify.equality import Embed
 from tt_compute.verify.judge import Ask
+from tt_compute.verify.scorer import Score
 
-__all__ = ["asker"]
+__all__ = ["asker", "embedder", "scorer"]
 
 MAX_TOKENS = 2048
 """Of a verdict with the reasons for it."""
@@ -22,12 +34,7 @@ def asker(setup: Setup, deployment: str, objective: Objective, ledger: Ledger) -
         UnknownNameError: There is no such deployment.
         InvalidRequestError: It is not local, and prompts must stay so.
     """
-    spec = setup.spec(deployment)
-    if objective.locality == "local" and not spec.hardware.local:
-        raise InvalidRequestError(
-            f"the judge {deployment!r} is not local, and locality is 'local'",
-            hint="judge by a local deployment, or allow locality 'any'",
-        )
+    spec = _permitted(setup, deployment, objective)
 
     async def ask(messages: tuple[Message, ...]) -> Sample:
         request = GenerateRequest(
@@ -43,3 +50,54 @@ def asker(setup: Setup, deployment: str, objective: Objective, ledger: Ledger) -
         raise BackendError(f"{deployment} gave no sample", deployment=deployment)
 
     return ask
+
+
+def scorer(setup: Setup, deployment: str, objective: Objective) -> Score:
+    """How a deployment scores completions; what that takes is not counted.
+
+    Raises:
+        UnknownNameError, InvalidRequestError: As ``asker``.
+    """
+    spec = _permitted(setup, deployment, objective)
+
+    async def score(messages: Sequence[Message], texts: Sequence[str]) -> Sequence[float]:
+        backend = await setup.backend(spec)
+        if not isinstance(backend, Scorer):
+            raise _unable(spec, "score completions")
+        return await backend.score(messages, texts) if texts else ()
+
+    return score
+
+
+def embedder(setup: Setup, deployment: str, objective: Objective) -> Embed:
+    """How a deployment embeds texts; what that takes is not counted.
+
+    Raises:
+        UnknownNameError, InvalidRequestError: As ``asker``.
+    """
+    spec = _permitted(setup, deployment, objective)
+
+    async def embed(texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        backend = await setup.backend(spec)
+        if not isinstance(backend, Embedder):
+            raise _unable(spec, "embed texts")
+        return await backend.embed(texts) if texts else ()
+
+    return embed
+
+
+def _permitted(setup: Setup, deployment: str, objective: Objective) -> DeploymentSpec:
+    spec = setup.spec(deployment)
+    if objective.locality == "local" and not spec.hardware.local:
+        raise InvalidRequestError(
+            f"the judge {deployment!r} is not local, and locality is 'local'",
+            hint="judge by a local deployment, or allow locality 'any'",
+        )
+    return spec
+
+
+def _unable(spec: DeploymentSpec, what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the backend {spec.backend!r} of {spec.id!r} does not {what}",
+        hint="name a deployment whose backend does",
+    )

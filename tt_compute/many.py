@@ -25,6 +25,7 @@ from tt_compute.options import SolveOptions
 from tt_compute.planning.batch import Budget
 from tt_compute.prompts import Prompt
 from tt_compute.results import Result
+from tt_compute.task_groups import first_error
 
 __all__ = ["Done", "Item", "OnError", "solve_many", "solve_within"]
 
@@ -129,12 +130,9 @@ class _Many:
         self._pulling = anyio.Lock()
 
     async def run(self) -> list[Result | TTComputeError]:
-        try:
+        with first_error():
             async with anyio.create_task_group() as group:
                 self._add_worker(group)
-        except BaseExceptionGroup as many:
-            # The caller's iterable or callback raised; the caller gets its own exception back.
-            raise many.exceptions[0] from None
         if self._failed is not None:
             raise self._failed
         return [self._outcomes[place] for place in range(self._pulled)]

@@ -74,7 +74,7 @@ class Openings:
 
     @property
     def elsewhere(self) -> frozenset[int]:
-        """Samples of prompts that are not the request's own."""
+        """Samples of other prompts than the request's own, and of other deployments of the plan."""
         return frozenset(self._row.elsewhere)
 
     def first(self) -> AbstractAsyncContextManager[Generation]:
@@ -115,7 +115,8 @@ class Openings:
     @asynccontextmanager
     async def _open(self, rung: Rung, request: GenerateRequest) -> AsyncGenerator[Generation, None]:
         account = self._ledger.account()
-        whole = request.messages == self._request.messages and not request.continue_assistant
+        own = request.messages == self._request.messages and not request.continue_assistant
+        whole = own and rung is self._rungs[0]
         async with self._dispatcher.open(
             rung.spec, request, account, alternates=rung.alternates, cap=self._cap
         ) as generation:

@@ -14,7 +14,7 @@ from tt_compute.planning.types import Objective, Plan
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.strategies.base import Strategy
 from tt_compute.types import JsonSchemaFormat, SamplingParams
-from tt_compute.verify.base import Verifier, VerifierCallable
+from tt_compute.verify.base import EqualityCallable, Verifier, VerifierCallable
 
 __all__ = ["SolveOptions", "checked"]
 
@@ -41,8 +41,15 @@ class SolveOptions(TypedDict, total=False):
     one's own. Where nothing predicts what a strategy takes, its figures are unknown."""
     stop: str | None
     """Stop rule of a vote, such as ``beta`` or ``beta:0.99``."""
+    weight: str | None
+    """What votes weigh by: ``logprob``, ``certainty``, ``tail`` or ``verifier``, each also with a softmax's
+    temperature behind a colon. Asks for ``majority``, which then draws the whole budget unless ``stop="certain"``."""
+    equal: str | EqualityCallable | None
+    """Which answers vote together: ``exact``, ``numeric``, ``math``, ``semantic=DEPLOYMENT,THRESHOLD``, or a callable
+    ``(answer, answer) -> bool``. Default: as the kind of task compares them."""
     verifier: str | Verifier | VerifierCallable | None
-    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``."""
+    """What judges samples: a name, or a callable ``(prompt, text) -> float | bool``. Asks for ``best_of_n``, unless
+    it is what votes weigh by."""
     sampling: SamplingParams | None
     """Overrides of the plan's sampling; None in it leaves a value to the plan."""
     seed: int | None
@@ -66,6 +73,8 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "deployment": str,
         "strategy": (str, Strategy),
         "stop": str,
+        "weight": str,
+        "equal": object,
         "verifier": object,
         "sampling": SamplingParams,
         "seed": int,

@@ -5,22 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import anyio.to_thread
 import msgspec
 
+from tt_compute.confidences import Asked, confidence_of
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
-from tt_compute.judging import asker
+from tt_compute.judging import asker, embedder, scorer
 from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
-from tt_compute.planning.ability import TaskAbility, ability_of
-from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan, Premise
+from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
@@ -29,8 +27,7 @@ from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
-from tt_compute.strategies.base import Needs, Outcome, Strategy, needs_of
-from tt_compute.strategies.collecting import finished
+from tt_compute.strategies.base import Needs, Strategy, needs_of
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
     DeploymentSpec,
@@ -39,10 +36,12 @@ from tt_compute.types import (
     Message,
     SamplingParams,
 )
-from tt_compute.verify.base import Readied, Verifier
+from tt_compute.verify.base import Equality, Readied, Verifier
+from tt_compute.verify.equality import get_equality
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["Prepared", "Requests"]
 
@@ -91,6 +90,7 @@ class Requests:
         task = get_task(
             kind, messages, options.get("response_format"), math_process=self._setup.math
         )
+        task.equality = self._equality(options)
         judging = Ledger(started, today=datetime.now(UTC).date())
         verifier = options.get("verifier")
         tools = self._tools(options, judging)
@@ -131,13 +131,28 @@ class Requests:
         premises = tuple(self._premise(name, plan.task) for name in weighed)
         return msgspec.structs.replace(plan, premises=premises)
 
-    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+    def _equality(self, options: SolveOptions) -> Equality | None:
+        given = options.get("equal")
+        if given is None:
+            return None
+        objective = self._objective_in_force(options)
+        return get_equality(
+            given,
+            process=self._setup.math,
+            embedder=lambda name: embedder(self._setup, name, objective),
+        )
+
+    def _objective_in_force(self, options: SolveOptions) -> Objective:
         made = options.get("plan")
-        objective = self._objective(options) if made is None else made.objective
+        return self._objective(options) if made is None else made.objective
+
+    def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
+        objective = self._objective_in_force(options)
         return VerifierTools(
             text=self._setup.text,
             sandbox=self._setup.sandbox,
             judge=lambda name: asker(self._setup, name, objective, judging),
+            scorer=lambda name: scorer(self._setup, name, objective),
             response_format=options.get("response_format"),
         )
 
@@ -161,25 +176,34 @@ class Requests:
 
         Raises:
             InfeasibleError: The plan chose nothing.
-            VerifierError: The verifier cannot judge here.
+            VerifierError: The verifier, or the equality of answers, cannot judge here.
         """
         plan, chosen = prepared.plan, prepared.plan.chosen
         if chosen is None:
             raise InfeasibleError(plan.advice or "no plan meets the objective")
-        if isinstance(prepared.verifier, Readied):
-            # Before a sample is paid for that nothing could judge.
-            await prepared.verifier.ready()
+        for judge in (prepared.verifier, prepared.task.equality):
+            if isinstance(judge, Readied):
+                # Before a sample is paid for that nothing could judge.
+                await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        estimates = await self._setup.estimates()
-        ability = ability_of(spec.model, plan.task, estimates, estimate_tokens(prepared.messages))
-        if chosen.sampling.temperature == 0:
-            ability = ability.greedy()
+        rungs = [await self._rung(prepared, spec, chosen.sampling, chosen.weight)]
+        if chosen.then is not None:
+            second = self._setup.spec(chosen.then.deployment)
+            later = await self._rung(prepared, second, chosen.then.sampling)
+            # The first one has had its say.
+            others = tuple(other for other in later.alternates if other is not spec)
+            rungs.append(msgspec.structs.replace(later, alternates=others))
+        asked = Asked(
+            task=plan.task,
+            prompt_tokens=estimate_tokens(prepared.messages),
+            estimates=await self._setup.estimates(),
+        )
         one_text = chosen.max_samples == 1
         version = self._setup.version(spec)
         request = GenerateRequest(
             messages=prepared.messages,
-            sampling=await self._final_sampling(chosen, spec, prepared.seed),
+            sampling=rungs[0].sampling,
             response_format=prepared.response_format,
             deltas="text" if stream_text and one_text else "none",
             deadline=None if limit_s is None else prepared.started + limit_s,
@@ -188,13 +212,7 @@ class Requests:
             id=secrets.token_hex(8),
             plan=plan,
             chosen=chosen,
-            rungs=(
-                Rung(
-                    spec=spec,
-                    sampling=request.sampling,
-                    alternates=self._alternates(prepared, spec),
-                ),
-            ),
+            rungs=tuple(rungs),
             strategy=prepared.strategy or get_strategy(chosen.strategy),
             request=request,
             task=prepared.task,
@@ -202,13 +220,27 @@ class Requests:
             judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,
-            confidence=partial(_confidence, ability),
+            confidence=confidence_of(chosen, asked, *(rung.spec for rung in rungs)),
             today=datetime.now(UTC).date(),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
+
+    async def _rung(
+        self,
+        prepared: Prepared,
+        spec: DeploymentSpec,
+        sampling: SamplingParams,
+        weight: str | None = None,
+    ) -> Rung:
+        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
+        wanted = 1 if weight is None else max(1, parse_weight(weight).most_logprobs)
+        most = (await self._setup.capabilities(spec)).max_logprobs
+        logprobs = max(sampling.logprobs, min(wanted, most))
+        sampling = msgspec.structs.replace(sampling, seed=prepared.seed, logprobs=logprobs)
+        return Rung(spec=spec, sampling=sampling, alternates=self._alternates(prepared, spec))
 
     def _alternates(self, prepared: Prepared, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
         """The plan's other deployments, as it ranks them; a mock stands in for nothing real."""
@@ -233,7 +265,11 @@ class Requests:
         warnings = await store.record(result, prompt=prompt, mock=_is_mock(job.spec))
         self._setup.learned(at_once=False)
         warnings = (*result.warnings, *self._setup.take_store_warnings(), *warnings)
-        return msgspec.structs.replace(result, warnings=warnings)
+        recorded = msgspec.structs.replace(result, warnings=warnings)
+        watching = supervisor()
+        if watching is not None:
+            watching.ended(recorded)
+        return recorded
 
     async def feedback(self, result_id: str, *, correct: bool) -> None:
         """Note whether an answer was right; the next plan knows.
@@ -246,16 +282,6 @@ class Requests:
         store = await self._setup.store()
         await store.feedback(result_id, correct=correct)
         self._setup.learned(at_once=True)
-
-    async def _final_sampling(
-        self, chosen: Candidate, spec: DeploymentSpec, seed: int
-    ) -> SamplingParams:
-        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
-        sampling = msgspec.structs.replace(chosen.sampling, seed=seed)
-        capabilities = await self._setup.capabilities(spec)
-        if sampling.logprobs == 0 and capabilities.max_logprobs > 0:
-            sampling = msgspec.structs.replace(sampling, logprobs=1)
-        return sampling
 
 
 def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
@@ -270,6 +296,8 @@ def _request(
     options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
 ) -> PlanRequest:
     sampling = _sampling(options)
+    weight = options.get("weight")
+    weighting = None if weight is None else parse_weight(weight)
     strategy = _strategy(options)
     needs = _needs(options, strategy)
     if needs.verifier and judge is None:
@@ -277,6 +305,7 @@ def _request(
             f"the strategy {strategy!r} needs a verifier",
             hint="pass verifier=, or use the strategy 'majority'",
         )
+    least = 0 if weighting is None else weighting.least_logprobs
     return PlanRequest(
         task=kind,
         input_tokens=estimate_tokens(messages),
@@ -284,9 +313,10 @@ def _request(
         deployment=options.get("deployment"),
         strategy=strategy,
         stop_rule=options.get("stop"),
+        weight=None if weighting is None else weighting.name,
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
-        logprobs=max(sampling.logprobs, needs.logprobs),
+        logprobs=max(sampling.logprobs, needs.logprobs, least),
         continue_assistant=needs.continue_assistant,
         json_schema=options.get("response_format") is not None,
     )
@@ -299,8 +329,12 @@ def _strategy(options: SolveOptions) -> str | None:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
     strategy, stop = _strategy_name(options), options.get("stop")
+    if options.get("weight") is not None:
+        _check_weight(options)
+        return "majority"
     scored = stop is not None and is_score_rule(stop)
-    if stop is not None and strategy not in (None, "best_of_n" if scored else "majority"):
+    holders = (None, "best_of_n") if scored else (None, "majority", "cascade")
+    if stop is not None and strategy not in holders:
         about, wanted = (
             ("is about scored samples", "best_of_n") if scored else ("ends a vote", "majority")
         )
@@ -317,6 +351,28 @@ def _strategy(options: SolveOptions) -> str | None:
             hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
         )
     return strategy or "best_of_n"
+
+
+def _check_weight(options: SolveOptions) -> None:
+    """Refuse what does not go with votes that weigh."""
+    weighting = parse_weight(options.get("weight") or "")
+    strategy, verifier = _strategy_name(options), options.get("verifier")
+    if strategy not in (None, "majority"):
+        raise InvalidRequestError(
+            f"votes weigh by {weighting.name!r}, and the strategy {strategy!r} holds none",
+            hint="leave `weight` out, or use the strategy 'majority'",
+        )
+    check_weighted_rule(options.get("stop"), weighting)
+    if weighting.judged and verifier is None:
+        raise InvalidRequestError(
+            f"the weight {weighting.name!r} needs a verifier",
+            hint="pass verifier=, or use the weight 'logprob'",
+        )
+    if verifier is not None and not weighting.judged:
+        raise InvalidRequestError(
+            f"a verifier was given, and votes that weigh by {weighting.name!r} ask none",
+            hint="leave one of the two out, or use the weight 'verifier'",
+        )
 
 
 def _needs(options: SolveOptions, strategy: str | None) -> Needs:
@@ -387,15 +443,6 @@ def _seed(sampling: SamplingParams) -> int:
     watching = supervisor()
     given = None if watching is None else watching.seed()
     return secrets.randbits(SEED_BITS) if given is None else given
-
-
-def _confidence(ability: TaskAbility, outcome: Outcome) -> float | None:
-    """What the votes say of the answer; None for answers that a verifier picked, not a vote."""
-    if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
-        return None
-    abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
-    votes = [count for _, count in outcome.votes] or [1]
-    return vote_confidence(ability, votes, abstentions)
 
 
 def _is_mock(spec: DeploymentSpec) -> bool:

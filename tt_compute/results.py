@@ -143,6 +143,19 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The best answer of a run that still goes on; None and "" as long as there is none."""
+
+    answer: str | None
+    text: str
+    winner: int | None
+    """Index of the sample that stands for it."""
+    posterior: float | None
+    """The stop rule's own figure, as in ``Receipt.stop_posterior``."""
+    confidence: float | None
+    """P(it is correct), by the ability model; None where that does not know, or a verifier judges."""
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where the run stands.
 

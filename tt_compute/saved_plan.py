@@ -18,15 +18,16 @@ from tt_compute.options import SolveOptions
 from tt_compute.planning.plan_file import PLAN_AGAIN, check_plan
 from tt_compute.planning.premises import changes, premise_of
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Plan
+from tt_compute.planning.types import Candidate, Plan, Stage
 from tt_compute.setup import Setup
 from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES
 from tt_compute.strategies.base import needs_of
 from tt_compute.types import DeploymentSpec
+from tt_compute.weights import parse_weight
 
 __all__ = ["Replay", "check_beside", "replay"]
 
-_OF_THE_REQUEST = frozenset({"plan", "system", "verifier", "response_format", "seed"})
+_OF_THE_REQUEST = frozenset({"plan", "system", "equal", "verifier", "response_format", "seed"})
 """Options that a plan leaves open."""
 
 
@@ -68,12 +69,13 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
             f"the plan has a seed, {seed}, and another is given", hint="leave it out"
         )
     judged = options.get("verifier") is not None
-    if needs_of(STRATEGIES.get(chosen.strategy)).verifier and not judged:
+    weighs = chosen.weight is not None and parse_weight(chosen.weight).judged
+    if (weighs or needs_of(STRATEGIES.get(chosen.strategy)).verifier) and not judged:
         raise InvalidRequestError(
             f"the plan's strategy {chosen.strategy!r} needs a verifier, and a plan holds none",
             hint="pass the verifier again",
         )
-    if judged and chosen.strategy in ASK_NO_VERIFIER:
+    if judged and not weighs and chosen.strategy in ASK_NO_VERIFIER:
         raise InvalidRequestError(
             f"a verifier was given, and the plan's strategy {chosen.strategy!r} asks none",
             hint=f"leave it out, or {PLAN_AGAIN}",
@@ -99,6 +101,12 @@ async def replay(setup: Setup, plan: Plan, request: PlanRequest) -> Replay:
         f"the plan's deployment {chosen.deployment} has changed: {change}"
         for change in await _examine(setup, plan, chosen, request)
     ]
+    if chosen.then is not None:
+        second = _as_candidate(chosen, chosen.then)
+        warnings += [
+            f"the plan's deployment {second.deployment} has changed: {change}"
+            for change in await _examine(setup, plan, second, request)
+        ]
     others = {one.deployment: one for one in plan.candidates if one.deployment != chosen.deployment}
     unfit: set[str] = set()
     for name, other in others.items():
@@ -118,6 +126,20 @@ def _chosen(plan: Plan) -> Candidate:
     check_plan(msgspec.structs.replace(plan, candidates=() if chosen is None else (chosen,)))
     assert chosen is not None
     return chosen
+
+
+def _as_candidate(chosen: Candidate, then: Stage) -> Candidate:
+    """The second deployment of a cascade, to be held against what there is now."""
+    return msgspec.structs.replace(
+        chosen,
+        deployment=then.deployment,
+        backend=then.backend,
+        model=then.model,
+        max_samples=then.max_samples,
+        wave=then.wave,
+        sampling=then.sampling,
+        then=None,
+    )
 
 
 async def _examine(

@@ -10,11 +10,12 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from tt_compute.backend import Catalogue, Examinable
+from tt_compute.backend import Backend, Catalogue, Examinable
 from tt_compute.clock import SystemClock
 from tt_compute.conditions import Conditions
 from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
+from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch_setup import make_dispatcher
 from tt_compute.errors import BackendError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
@@ -80,23 +81,25 @@ class Setup:
         environ: Mapping[str, str] | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        self.clock = SystemClock() if clock is None else clock
+        self.clock: Clock = SystemClock() if clock is None else clock
         started = self.clock.now()
         environ = os.environ if environ is None else environ
-        self.registry = Registry()
-        self.config = (
+        self.registry: Registry = Registry()
+        self.config: Config = (
             config
             if isinstance(config, Config)
             else Config.load(config, environ=environ, available=self._available)
         )
-        self.models = LocalModelStore(self.config.cache_dir, progress=progress, environ=environ)
-        self.math = MathProcess()
-        self.text = TextProcess()
+        self.models: LocalModelStore = LocalModelStore(
+            self.config.cache_dir, progress=progress, environ=environ
+        )
+        self.math: MathProcess = MathProcess()
+        self.text: TextProcess = TextProcess()
         self._sandbox_name = environ.get(SANDBOX_VARIABLE) or DEFAULT_SANDBOX
         self._sandbox: Sandbox | None = None
         env = _Env(clock=self.clock, secrets=EnvironmentSecrets(environ), models=self.models)
         self._backends = BackendPool(self.registry, env)
-        self.dispatcher = make_dispatcher(self._backends, self.clock, self.config)
+        self.dispatcher: Dispatcher = make_dispatcher(self._backends, self.clock, self.config)
         self._models: dict[str, ModelInfo] = {}
         self._planners: dict[str | None, Planner] = {}
         self._runs_since_estimates = 0
@@ -105,7 +108,7 @@ class Setup:
         self._store_warnings: tuple[str, ...] = ()
         self._lock = anyio.Lock()
         self._closed = False
-        self.load_s = self.clock.now() - started
+        self.load_s: float = self.clock.now() - started
 
     def spec(self, deployment: str) -> DeploymentSpec:
         """A deployment by id: one of the configuration's, or any other that the library has.
@@ -198,6 +201,15 @@ class Setup:
         """
         backend = await self._backends.get(spec)
         return await backend.examine() if isinstance(backend, Examinable) else ()
+
+    async def backend(self, spec: DeploymentSpec) -> Backend:
+        """The deployment's backend, for its optional abilities; all else goes through the dispatcher.
+
+        Raises:
+            BackendError: It cannot be made.
+        """
+        self._check_open()
+        return await self._backends.get(spec)
 
     async def catalogue(self, spec: DeploymentSpec) -> Catalogue | None:
         """The deployment's backend, where it can tell what its service offers.

@@ -10,8 +10,9 @@ from typing import Self
 import anyio
 
 from tt_compute.errors import TTComputeError, UsageError
-from tt_compute.execution import Execution, StreamEvent
-from tt_compute.results import Result
+from tt_compute.execution import Execution
+from tt_compute.results import Result, Standing
+from tt_compute.watching import StreamEvent
 
 __all__ = ["SolveRun"]
 
@@ -108,6 +109,11 @@ class SolveRun:
         if self._result is not None or self._execution is None:
             return self._result
         return self._execution.result()
+
+    @property
+    def standing(self) -> Standing | None:
+        """The best answer so far, with its confidence; None before there is a plan."""
+        return None if self._execution is None else self._execution.standing()
 
     def interrupt(self) -> None:
         """End the run soon with the best answer so far (``stop_reason: interrupted``).

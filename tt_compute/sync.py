@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 from tt_compute.errors import UsageError
-from tt_compute.execution import StreamEvent
-from tt_compute.results import Result
+from tt_compute.results import Result, Standing
 from tt_compute.streaming import SolveRun
+from tt_compute.watching import StreamEvent
 
 __all__ = ["BackgroundLoop", "SyncRun"]
 
@@ -138,6 +138,15 @@ class SyncRun:
 
         async def read() -> Result | None:
             return self._run.partial
+
+        return self._loop.run(read())
+
+    @property
+    def standing(self) -> Standing | None:
+        """As ``SolveRun.standing``."""
+
+        async def read() -> Standing | None:
+            return self._run.standing
 
         return self._loop.run(read())
 

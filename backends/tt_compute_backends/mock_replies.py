@@ -88,6 +88,9 @@ class ReplyMaker:
         missing = round(drawn(wanted, dice, "length")) - len(tokens)
         if missing <= 0:
             return tokenize(answer)
+        if self._max_tokens is not None:
+            # The rest would be made only to be cut off.
+            missing = min(missing, self._max_tokens)
         return [*thinking(missing, dice.roll("thinking")), *tokens]
 
     def _cut(self, tokens: list[str]) -> tuple[list[str], Literal["stop", "length"]]:

@@ -280,7 +280,8 @@ def test_the_plan_is_readable_on_80_columns(spawn: Spawn, home: Path) -> None:
     shown = on_a_terminal(spawn, "plan", "6 * 7 = ?", env={"NO_COLOR": "1", "TERM": "dumb"})
     assert "…" not in shown
     lines = shown.replace("\r", "").splitlines()
-    assert {"local/smollm2-135m-openvino", "mock/strong"} <= set(lines)
+    assert any(line.startswith("local/smollm2-135m-openvino") for line in lines)
+    assert "mock/strong" in lines
     rows = [line.split() for line in lines if line.startswith("→ ")]
     assert rows
     assert all(len(line) <= 80 for line in lines)

@@ -11,9 +11,9 @@ import pytest
 
 from tt_compute.client import AsyncClient, Client
 from tt_compute.errors import DeadlineExceeded, OutOfMemory, UnknownNameError, UsageError
-from tt_compute.execution import StreamEvent
 from tt_compute.planning.types import Objective
 from tt_compute.results import Progress, Revision, TextDelta
+from tt_compute.watching import StreamEvent
 
 Connect = Callable[..., Client]
 ConnectAsync = Callable[..., AsyncClient]
@@ -205,3 +205,97 @@ def test_the_result_of_a_run_that_goes_on_is_refused(connect: Connect) -> None:
     client = connect(**ENDLESS)
     with client.stream("6 * 7 = ?") as run, pytest.raises(UsageError, match="not ended"):
         _ = run.result
+
+
+# --- the best answer so far ------------------------------------------------------------------------
+
+
+TWO = ["The answer is 42.", "The answer is 41."]
+
+
+@pytest.mark.anyio
+async def test_the_leader_is_shown_once_its_posterior_is_high_enough(
+    connect_async: ConnectAsync,
+) -> None:
+    """Three equal votes have a posterior of 0.94, four end the vote."""
+    async with (
+        connect_async(answers=[RIGHT], deployment={"limits": {"max_concurrency": 1}}) as client,
+        client.stream("6 * 7 = ?", strategy="majority", seed=1) as run,
+    ):
+        votes: tuple[tuple[str, int], ...] = ()
+        async for event in run:
+            if isinstance(event, Progress):
+                votes = event.votes
+            elif isinstance(event, TextDelta):
+                break
+    assert votes == (("42", 3),)
+
+
+@pytest.mark.anyio
+async def test_without_a_threshold_the_text_comes_at_the_end(connect_async: ConnectAsync) -> None:
+    async with (
+        connect_async(answers=[RIGHT]) as client,
+        client.stream("6 * 7 = ?", strategy="majority", seed=1, show_at=None) as run,
+    ):
+        events = [event async for event in run]
+    assert isinstance(events[-1], TextDelta)
+    assert not any(isinstance(event, TextDelta) for event in events[:-1])
+
+
+@pytest.mark.anyio
+async def test_a_leader_that_was_shown_and_lost_is_revised(connect_async: ConnectAsync) -> None:
+    """Shown from the first vote on, over seeds at which the first answer does not win."""
+    revised = 0
+    async with connect_async(answers=TWO) as client:
+        for seed in range(12):
+            async with client.stream(
+                "6 * 7 = ?", strategy="majority", stop="beta:0.99", seed=seed, show_at=0.5
+            ) as run:
+                events = [event async for event in run]
+            assert shown(events) == run.result.text
+            revised += any(isinstance(event, Revision) for event in events)
+    assert revised
+
+
+@pytest.mark.anyio
+async def test_a_run_tells_its_best_answer_at_any_time(connect_async: ConnectAsync) -> None:
+    """Nothing before the first sample, then the leader with its figures, at the end the result's."""
+    async with (
+        connect_async(answers=[RIGHT]) as client,
+        client.stream("6 * 7 = ?", strategy="majority", seed=1) as run,
+    ):
+        told = [run.standing async for event in run if isinstance(event, Progress)]
+        last = run.standing
+    assert told[0] is not None
+    assert (told[0].answer, told[0].confidence) == (None, None)
+    assert last is not None
+    assert (last.answer, last.text) == (run.result.answer, run.result.text)
+    assert last.posterior == run.result.receipt.stop_posterior
+    assert last.confidence == run.result.confidence
+
+
+@pytest.mark.anyio
+async def test_the_best_so_far_of_judged_samples_has_the_highest_score(
+    connect_async: ConnectAsync,
+) -> None:
+    async def judge(prompt: str, text: str) -> float:
+        return 0.9 if "42" in text else 0.1
+
+    async with (
+        connect_async(answers=TWO) as client,
+        client.stream("6 * 7 = ?", strategy="best_of_n", verifier=judge, seed=1) as run,
+    ):
+        async for _ in run:
+            pass
+        standing = run.standing
+    assert standing is not None
+    assert standing.answer == run.result.answer == "42"
+    assert standing.confidence is None
+
+
+def test_the_blocking_run_tells_it_too(connect: Connect) -> None:
+    with connect(answers=[RIGHT]).stream("6 * 7 = ?", strategy="majority") as run:
+        for _ in run:
+            pass
+        assert run.standing is not None
+        assert run.standing.answer == "42"

@@ -21,14 +21,16 @@ ARROWS: dict[str, set[str]] = {
     "conditions": {"profiles"},
     "secrets": GROUND,
     "sqlite": set(),
+    "task_groups": set(),
     "sampling": GROUND,
     "checks": GROUND | {"sampling"},
     "prompts": GROUND | {"sampling"},
     "registry": GROUND | {"backend"},
     "modelstore": GROUND | {"paths"},
     "stopping": {"errors"},
+    "weights": GROUND | {"stopping"},
     "verify": GROUND,
-    "planning": GROUND | {"conditions", "sampling", "stopping"},
+    "planning": GROUND | {"conditions", "sampling", "stopping", "weights"},
     "overlay": GROUND,
     "calibrated": GROUND | {"overlay"},
     "refreshed": GROUND | {"overlay"},
@@ -61,12 +63,13 @@ ARROWS: dict[str, set[str]] = {
         "sqlite",
         "supervision",
     },
-    "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify"},
+    "strategies": GROUND | {"backend", "dispatch", "results", "stopping", "verify", "weights"},
 }
 """What each part below the client may import; client and above may import all of these."""
 CLIENT_LEVEL = {
     "batch",
     "client",
+    "confidences",
     "dispatch_setup",
     "execution",
     "judging",
@@ -82,6 +85,7 @@ CLIENT_LEVEL = {
     "streaming",
     "sync",
     "versions",
+    "watching",
 }
 TOP_LEVEL = {"bench", "cli", "replay", "testing", "server"}
 

@@ -117,6 +117,11 @@ async def test_thinking_fills_up_to_the_length_and_ends_with_the_answer() -> Non
     assert sample.text == "The answer is 42."
 
 
+async def test_of_a_length_beyond_all_limits_only_the_limit_is_made() -> None:
+    (sample,) = await samples(answers=["The answer is 42."], completion_tokens=1e15)
+    assert (sample.finish_reason, sample.usage.output_tokens) == ("length", 4090)
+
+
 async def test_lengths_have_the_quantiles_they_were_given() -> None:
     """Half of the samples stay below the median, one in twenty passes the 95th percentile."""
     drawn = await samples(1000, answers=["x"], completion_tokens={"p50": 100, "p95": 200})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -249,6 +250,80 @@ async def test_a_request_that_cannot_be_served_is_refused(
     async with serve(GOOD) as server, post(server, **body) as response:
         assert response.status == status
         assert (await response.json())["error"]["message"].startswith(message)
+
+
+async def test_a_client_that_leaves_while_pieces_are_written_is_no_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces that take no time may be written before the server hears that nobody reads them."""
+
+    async def gone(_self: object, _data: bytes) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr("aiohttp.web.StreamResponse.write", gone)
+    async with serve(GOOD) as server, post(server, stream=True) as response:
+        assert await response.text() == ""
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "message"),
+    [
+        (
+            b'{"x": ' + b"[" * 100_000,
+            {},
+            "the body cannot be used: maximum recursion depth exceeded",
+        ),
+        (b"hello", {"content-encoding": "gzip"}, "the body is not encoded as its headers say"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(
+    body: bytes, headers: dict[str, str], message: str
+) -> None:
+    async with (
+        serve(GOOD) as server,
+        aiohttp.ClientSession() as session,
+        session.post(f"{server.url}/chat/completions", data=body, headers=headers) as response,
+    ):
+        assert response.status == 400
+        assert (await response.json())["error"]["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nope", 404), ("GET", "/chat/completions", 405), ("POST", "/chat/completions", 413)],
+)
+async def test_what_no_service_offers_is_refused_as_services_do(
+    method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tt_compute.testing.mock_server._MAX_BODY_BYTES", 1000)
+    async with (
+        serve(GOOD) as server,
+        aiohttp.ClientSession() as session,
+        session.request(method, f"{server.url}{path}", data=b" " * 2000) as response,
+    ):
+        assert response.status == status
+        assert (await response.json())["error"]["message"].startswith(f"{method} /v1{path}: ")
+
+
+async def test_prompts_of_megabytes_are_taken() -> None:
+    body = {"model": "good", "messages": [{"role": "user", "content": "word " * 400_000}]}
+    async with (
+        serve({**GOOD, "max_context_tokens": 10**7}) as server,
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{server.url}/chat/completions", data=io.BytesIO(json.dumps(body).encode())
+        ) as response,
+    ):
+        assert (await response.json())["usage"]["prompt_tokens"] >= 400_000
+
+
+@pytest.mark.parametrize("host", ["", "a..b"])
+async def test_a_host_that_cannot_be_one_is_refused(host: str) -> None:
+    scenario = Scenario.from_mapping({"deployments": [GOOD]})
+    with pytest.raises(UsageError, match="cannot listen at"):
+        async with MockServer.serving(scenario, host=host):
+            pass
 
 
 async def test_a_port_that_is_taken_is_refused() -> None:

@@ -219,12 +219,34 @@ def test_an_unknown_price_stays_unknown() -> None:
             "s.yaml:1: deployment 'a': `questions` and `ability` go together",
         ),
         ("version: 2\ndeployments:\n  - id: a", "s.yaml:1: version: expected 1, got 2"),
+        (
+            "deployments:\n  - id: a\n    capabilities: {native_n: often}",
+            "s.yaml:2: deployments[0]: capabilities: native_n: Expected `bool`, got `str`",
+        ),
+        (
+            "deployments:\n  - id: a\n    faults: [{kind: rate_limit, retry_after_s: -1}]",
+            "s.yaml:3: deployments[0].faults[0]: expected retry_after_s >= 0, got -1.0",
+        ),
+        (
+            "deployments:\n  - id: a\n    faults: [{kind: stall, pattern: 'a{99999999999}'}]",
+            "s.yaml:3: deployments[0].faults[0]: pattern 'a{99999999999}' is no regular expression",
+        ),
+        (
+            f"deployments:\n  - id: a\n    faults: [{{kind: stall, pattern: '{'(' * 3000}x{')' * 3000}'}}]",
+            "s.yaml:3: deployments[0].faults[0]: pattern '((",
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Scenario.parse(text, file="s.yaml")
     assert caught.value.message.startswith(message)
+
+
+def test_half_a_character_is_refused_with_its_place() -> None:
+    """No file can hold it, so that a mapping could not be written as one."""
+    with pytest.raises(ConfigError, match=r"deployments\[0\].answers\[0\]: .* surrogate pair"):
+        Scenario.from_mapping({"deployments": [{"id": "a", "answers": ["\ud800"]}]})
 
 
 # --- answers ---------------------------------------------------------------------------------------

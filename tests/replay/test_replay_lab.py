@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tt_compute.errors import UsageError
@@ -16,7 +17,7 @@ from tt_compute.planning.figures import Meter
 from tt_compute.profiles.library import ProfileLibrary
 from tt_compute.replay.answers import Question, VerifierSpec, parse_verifier
 from tt_compute.replay.figures import Bill
-from tt_compute.replay.lab import Lab, check_budget, check_rewards, pass_at
+from tt_compute.replay.lab import Lab, check_budget, check_recorded, pass_at
 from tt_compute.replay.play import Policy
 from tt_compute.replay.recording import Recording
 from tt_compute.stopping import parse_stop_rule
@@ -249,4 +250,47 @@ def test_a_budget_beyond_the_recording_is_refused() -> None:
     with pytest.raises(UsageError, match="'short' has 2 samples"):
         check_budget(Path("f"), recordings, 3)
     with pytest.raises(UsageError, match="no `reward`"):
-        check_rewards(Path("f"), recordings, VerifierSpec(by_reward=True))
+        check_recorded(Path("f"), recordings, _weighed("verifier", VerifierSpec(by_reward=True)))
+    with pytest.raises(UsageError, match="no `logprob`"):
+        check_recorded(Path("f"), recordings, _weighed("logprob:0.5"))
+    check_recorded(Path("f"), recordings, _weighed("verifier", VerifierSpec()))
+
+
+def _weighed(weight: str, verifier: VerifierSpec | None = None, stop: str | None = None) -> Policy:
+    return Policy(
+        strategy="majority", stop_rule=stop, budget=4, wave=4, verifier=verifier, weight=weight
+    )
+
+
+async def test_votes_weigh_by_what_was_recorded(read: Read) -> None:
+    questions = await read(
+        {
+            "samples": ["a", "b", "b", None],
+            "correct": [1, 0, 0, 0],
+            "logprob": [-0.1, -1.5, -1.6, -0.0],
+            "reward": [0.9, 0.5, 0.5, 1.0],
+        }
+    )
+    by_reward = VerifierSpec(by_reward=True, accepts_at=float("inf"))
+    policies = {
+        _weighed("logprob"): 1,
+        _weighed("logprob:100"): 0,
+        _weighed("logprob", stop="certain"): 1,
+        _weighed("verifier", by_reward): 0,
+        _weighed("verifier:0.1", by_reward): 1,
+        _weighed("verifier", VerifierSpec()): 1,
+    }
+    lab = Lab(questions, seed=0, shuffles=3, bill=None)
+    for policy, right in policies.items():
+        assert (await lab.figures(policy)).accuracy == right
+
+
+async def test_equal_sums_count_by_the_share_of_luck_that_is_right(read: Read) -> None:
+    """One vote as heavy as two: whatever the order, half of the luck is right."""
+    questions = await read(
+        {"samples": ["a", "b", "b"], "correct": [1, 0, 0], "reward": [1.0, 0.5, 0.5]}
+    )
+    by_reward = VerifierSpec(by_reward=True, accepts_at=float("inf"))
+    policy = msgspec.structs.replace(_weighed("verifier", by_reward), budget=3, wave=3)
+    lab = Lab(questions, seed=0, shuffles=5, bill=None)
+    assert (await lab.figures(policy)).accuracy == 0.5

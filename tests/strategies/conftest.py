@@ -14,7 +14,16 @@ from tt_compute.errors import BackendError, EngineDied, TTComputeError, Verifier
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.strategies import get_strategy
 from tt_compute.strategies.base import Ended, Outcome, Run
-from tt_compute.types import Delta, Event, Failed, FinishReason, Message, Sample, Usage
+from tt_compute.types import (
+    Delta,
+    Event,
+    Failed,
+    FinishReason,
+    Message,
+    Sample,
+    TokenLogprob,
+    Usage,
+)
 from tt_compute.verify.base import Answer, Judgement
 
 Line = str | None | BackendError | tuple[str, FinishReason]
@@ -34,6 +43,8 @@ class ScriptedGeneration:
         late_cancel: A cancel comes too late: the sample is complete before it takes effect.
         silent: The generation, once lost, ends nothing any more.
         before_event: Awaited before each event.
+        logprobs: Mean log-probability of sample k; None of one = it has none.
+        certainties: Self-certainty of sample k.
     """
 
     def __init__(
@@ -47,8 +58,12 @@ class ScriptedGeneration:
         late_cancel: bool = False,
         silent: bool = False,
         before_event: Callable[[], Awaitable[None]] | None = None,
+        logprobs: Sequence[float | None] = (),
+        certainties: Sequence[float] = (),
     ) -> None:
         self.lines = lines
+        self.logprobs = logprobs
+        self.certainties = certainties
         self.ranks = ranks if ranks is not None else range(len(lines))
         self.deadline_after = deadline_after
         self.lost_after = lost_after
@@ -106,7 +121,18 @@ class ScriptedGeneration:
             reason = "cancelled"
         elif self.deadline_passed:
             reason = "deadline"
-        return Sample(index=index, text=text, finish_reason=reason, usage=usage)
+        return Sample(
+            index=index,
+            text=text,
+            finish_reason=reason,
+            usage=usage,
+            logprobs=self._logprobs(index),
+            self_certainty=self.certainties[index] if self.certainties else None,
+        )
+
+    def _logprobs(self, index: int) -> tuple[TokenLogprob, ...]:
+        logprob = self.logprobs[index] if self.logprobs else None
+        return () if logprob is None else (TokenLogprob(token="t", logprob=logprob),)
 
 
 class PlainTask:
@@ -227,6 +253,7 @@ def _stage(
     max_samples: int | None = None,
     wave: int | None = None,
     stop_rule: str | None = "beta",
+    weight: str | None = None,
     scores: Mapping[str, float | TTComputeError] | None = None,
     slow: Sequence[str] = (),
     same: Callable[[str, str], bool] | None = None,
@@ -247,6 +274,7 @@ def _stage(
         wave=wave or budget,
         # A verifier's own word ends a contest, unless the test says otherwise.
         stop_rule=None if strategy == "best_of_n" and stop_rule == "beta" else stop_rule,
+        weight=weight,
         verifier=verifier,
         rng=random.Random(seed),
         observer=notes,

@@ -7,6 +7,8 @@ from typing import Literal, assert_type
 
 import tt_compute as tt
 from tt_compute import testing
+from tt_compute.strategies.callbacks import Model
+from tt_compute.strategies.tree_of_thought import Thoughts
 
 
 def solve(client: tt.Client) -> None:
@@ -53,6 +55,20 @@ def verifiers(client: tt.Client) -> None:
     client.solve("hi", verifier=is_even)
     client.solve("hi", verifier=score)
     client.solve("hi", verifier="exact=42")
+
+
+def strategies(client: tt.Client) -> None:
+    def propose(state: Thoughts, _model: Model) -> list[str]:
+        return [state.text]
+
+    async def evaluate(_state: Thoughts, model: Model) -> float:
+        return float(len(await model.ask("hi", 2, temperature=1.0)))
+
+    client.solve("hi", strategy=tt.Beam(width=4, scorer="p_true"))
+    client.solve("hi", strategy=tt.DVTS(scorer=lambda _prompt, text: len(text) > 1))
+    client.solve("hi", strategy=tt.TreeOfThought(propose=propose, evaluate=evaluate))
+    client.solve("hi", strategy=tt.DeepConf(consensus=None))
+    client.plan("hi", strategy=tt.Revise(chains=2))
 
 
 def plan(client: tt.Client) -> None:
@@ -148,3 +164,37 @@ def a_test(
     ttc_snapshot(result.plan)
     assert_type(testing.plan_snapshot(result.plan), str)
     ttc_clock.advance(60)
+
+
+def what_a_run_says(result: tt.Result) -> None:
+    chosen = result.plan.chosen
+    assert chosen is not None
+    assert_type(chosen.deployment, str)
+    assert_type(chosen.predicted.latency_p95_s, float | None)
+    assert_type(chosen.predicted.cost_usd, float | None)
+    assert_type(result.tally.votes, tuple[int, ...])
+    assert_type(result.receipt.energy_j, float | None)
+    assert_type(result.task, Literal["math", "choice", "code", "json", "open"])
+    result.answer = "42"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue] - results are frozen
+
+
+def objectives() -> None:
+    assert_type(tt.Objective().max_cost_usd, float | None)
+    assert_type(tt.Objective().locality, Literal["any", "local"])
+    tt.Objective(prefer="speed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - no such preference
+    tt.Objective(0.9)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - by keyword alone
+
+
+def configurations() -> None:
+    config = tt.Config.load("ttc.yaml")
+    assert_type(config, tt.Config)
+    assert_type(config.objective, tt.Objective)
+    assert_type([spec.id for spec in config.deployments], list[str])
+    tt.Client(config)
+    tt.Client(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a file or a configuration
+
+
+def events(sample: tt.Sample, failed: tt.Failed) -> None:
+    assert_type(sample.index, int)
+    assert_type(sample.usage.output_tokens, int)
+    assert_type(failed.error.retryable, bool)

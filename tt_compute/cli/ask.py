@@ -62,15 +62,27 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         type=click.Choice(("quality", "cost", "latency", "energy")),
         help="What decides among plans that meet every constraint.",
     ),
-    click.option("--strategy", help="single, majority or best_of_n; default: the plan's choice."),
+    click.option(
+        "--strategy",
+        help="Such as single, majority, best_of_n or beam; default: the plan's choice.",
+    ),
     click.option(
         "--stop",
         help="Stop rule, such as beta:0.99, esc or ppr:0.05,5; of best_of_n: threshold or pandora.",
     ),
     click.option(
+        "--weight",
+        help="What votes weigh by: logprob, certainty, tail or verifier, each also with a temperature (:T).",
+    ),
+    click.option(
+        "--equal",
+        help="Which answers vote together: exact, numeric, math, semantic=DEPLOYMENT,THRESHOLD, or module:function; "
+        "default: as the kind of task compares them.",
+    ),
+    click.option(
         "--verifier",
         help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "
-        "or module:function.",
+        "scorer=, or module:function.",
     ),
     click.option("--seed", type=int, help="Makes the samples reproducible where the runtime can."),
     click.option("--temperature", type=float, help="0 is greedy."),
@@ -101,7 +113,7 @@ def solve(output: Output, *, saved: Path | None, **given: Any) -> None:
         about(saved),
         Screen(output) as screen,
         Client(output.config, download_progress=screen.download) as client,
-        client.stream(prompt, **_options(client, given, made)) as run,
+        client.stream(prompt, show_at=None, **_options(client, given, made)) as run,
     ):
         error = _watch(run, screen)
         # Told before the engines end, which takes a moment.

@@ -26,6 +26,7 @@ from tt_compute.errors import (
     TTComputeError,
 )
 from tt_compute.modelstore.store import LocalModelStore
+from tt_compute.profiles.json_schema import modeline
 from tt_compute.registry import Registry
 from tt_compute.setup import STORE_FILE, Setup
 from tt_compute.store import Store
@@ -85,7 +86,7 @@ def init(output: Output, path: Path, *, force: bool) -> None:
     """Write a commented ttc.yaml to begin with."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(starter_text())
+            file.write(modeline("config", beside=path.parent) + starter_text())
     except FileExistsError as exc:
         raise ConfigError("is there already", file=path, hint="--force replaces it") from exc
     except OSError as exc:

@@ -29,6 +29,7 @@ from tt_compute.cli.table import columns
 from tt_compute.config import Config
 from tt_compute.errors import BackendUnavailable, UnknownNameError
 from tt_compute.modelstore.store import LocalModelStore, StoredFile
+from tt_compute.profiles.json_schema import SCHEMA_KINDS, SchemaKind, schema_file
 from tt_compute.profiles.library import FOLDERS, Kind, ProfileLibrary
 from tt_compute.profiles.schema import ModelProfile
 from tt_compute.profiles.validation import validate
@@ -103,6 +104,22 @@ def validate_profiles(output: Output, paths: tuple[Path, ...]) -> None:
         output.say(f"{counted(findings.files, 'file')}, {counted(len(findings.errors), 'error')}")
     if findings.errors:
         sys.exit(BAD_USAGE)
+
+
+@profiles.command("schema", epilog=example("ttc profiles schema config"))
+@click.argument("kind", metavar="KIND", type=click.Choice(SCHEMA_KINDS))
+@click.option("--path", "as_path", is_flag=True, help="Print where the schema's file is instead.")
+@command
+def print_schema(output: Output, kind: SchemaKind, *, as_path: bool) -> None:
+    """Print the JSON Schema of ttc.yaml (KIND config) or of a kind of profile, for editors."""
+    file = schema_file(kind)
+    document = {"path": str(file)} if as_path else json.loads(file.read_text(encoding="utf-8"))
+    if output.as_json:
+        output.document(document)
+    else:
+        output.lay(
+            Text(str(file) if as_path else json.dumps(document, ensure_ascii=False, indent=2))
+        )
 
 
 profiles.add_command(refresh_profiles)

@@ -12,7 +12,7 @@ from tt_compute.planning.types import Plan
 
 __all__ = ["about", "load", "refuse_without_prompt"]
 
-_OF_THE_REQUEST = ("prompt", "file", "system", "verifier", "seed")
+_OF_THE_REQUEST = ("prompt", "file", "system", "equal", "verifier", "seed")
 
 
 def load(

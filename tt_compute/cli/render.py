@@ -35,11 +35,16 @@ _REASONS = {
 
 def plan_lines(chosen: Candidate) -> Text:
     """The decision and what is expected of it, in three lines."""
-    what = chosen.strategy
+    what = _weighed(chosen)
     if chosen.max_samples > 1:
-        what += f" of up to {chosen.max_samples}, {chosen.wave} at once"
+        what += f" of up to {chosen.first_samples}, {chosen.wave} at once"
     if chosen.stop_rule:
         what += f", stop rule {chosen.stop_rule}"
+    where = chosen.deployment
+    if chosen.then is not None:
+        then, share = chosen.then, chosen.then.share
+        often = "" if share is None else f" (for {_percent(share)} of such questions)"
+        where += f", then {then.deployment}{often}: {then.strategy} of up to {then.max_samples}"
     predicted = chosen.predicted
     p95 = "" if predicted.latency_p95_s is None else f" (p95 {_seconds(predicted.latency_p95_s)})"
     figures = (
@@ -50,7 +55,7 @@ def plan_lines(chosen: Candidate) -> Text:
     )
     rows = (
         (Text("Plan", "bold"), printable(what)),
-        (Text("on", "bold"), printable(chosen.deployment)),
+        (Text("on", "bold"), printable(where)),
         (Text("predicted", "bold"), ", ".join(figures)),
     )
     return columns(rows)
@@ -60,13 +65,13 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
     """The candidates worth looking at, by deployment; the chosen one is marked."""
     shown = list(rows)
     lines: list[Sequence[Cell] | Text] = []
-    deployments = dict.fromkeys(candidate.deployment for candidate, _ in shown)
-    for deployment in deployments:
-        lines.append(Text(printable(deployment), "bold"))
+    places = dict.fromkeys(_where(candidate) for candidate, _ in shown)
+    for place in places:
+        lines.append(Text(printable(place), "bold"))
         lines += [
             _candidate_row(candidate, chosen=chosen)
             for candidate, chosen in shown
-            if candidate.deployment == deployment
+            if _where(candidate) == place
         ]
     header = "", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples"
     table = columns(lines, header=header, right=range(2, len(header)))
@@ -124,7 +129,20 @@ def _strategy(candidate: Candidate) -> str:
     rule = candidate.stop_rule or ""
     if rule.startswith("beta"):
         return candidate.strategy + rule.removeprefix("beta")
-    return f"{candidate.strategy} {rule}".rstrip()
+    return f"{_weighed(candidate)} {rule}".rstrip()
+
+
+def _weighed(candidate: Candidate) -> str:
+    return candidate.strategy + (f" by {candidate.weight}" if candidate.weight else "")
+
+
+def _where(candidate: Candidate) -> str:
+    then = candidate.then
+    return candidate.deployment if then is None else f"{candidate.deployment} → {then.deployment}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:

@@ -17,10 +17,16 @@ from tt_compute.cli.shared import Output, command, example, printable
 from tt_compute.errors import BackendError, InvalidRequestError, UsageError
 from tt_compute.planning.figures import Meter
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
-from tt_compute.replay.answers import Equality, Question, parse_verifier, read_questions
+from tt_compute.replay.answers import (
+    Equality,
+    Question,
+    VerifierSpec,
+    parse_verifier,
+    read_questions,
+)
 from tt_compute.replay.figures import Bill
 from tt_compute.replay.fit import fit_ability, model_name, profile_text
-from tt_compute.replay.lab import Lab, check_budget, check_rewards
+from tt_compute.replay.lab import Lab, check_budget, check_recorded
 from tt_compute.replay.play import Policy
 from tt_compute.replay.plot import plot_sweep
 from tt_compute.replay.recording import Recording, load_recordings
@@ -29,13 +35,19 @@ from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.strategies import get_strategy
 from tt_compute.verify.math_process import MathProcess
+from tt_compute.weights import Weighting, check_weighted_rule, parse_weight
 
 __all__ = ["replay"]
 
 _DEFICIT = "deficit"
 _DEFAULT_RULE = "beta"
-_VERIFIED = "best_of_n"
 _ONE_SAMPLE = "single"
+_VERIFIED = "best_of_n"
+_VOTE = "majority"
+_REPLAYED = (_ONE_SAMPLE, _VOTE, _VERIFIED)
+"""Strategies that need nothing but answers and what was measured of them."""
+_RECORDED = ("logprob", "verifier")
+"""Weights that recordings hold: mean log-probabilities, and rewards or verdicts."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -45,6 +57,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     file: Path
     strategy: str
     stop: tuple[str, ...]
+    weight: str | None
     verifier: str | None
     budget: int | None
     wave: int | None
@@ -73,10 +86,15 @@ def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int |
 @click.option(
     "--stop",
     multiple=True,
-    help="Stop rule; default: beta for a vote, the verifier's word for best_of_n. With --sweep several times.",
+    help="Stop rule; default: beta for a vote, none where it weighs, the verifier's word for best_of_n. "
+    "With --sweep several times.",
 )
 @click.option(
-    "--verifier", help="Of best_of_n: exact (the recorded verdicts), reward, or reward:SCORE."
+    "--weight", help="What votes weigh by: logprob or verifier, each also with a temperature (:T)."
+)
+@click.option(
+    "--verifier",
+    help="Of best_of_n and --weight verifier: exact (the recorded verdicts), reward, or reward:SCORE.",
 )
 @click.option(
     "--budget", type=click.IntRange(min=1), help="Most samples; default: all that are recorded."
@@ -130,7 +148,7 @@ def replay(output: Output, **options: object) -> None:
     recordings = load_recordings(asked.file)
     budget = check_budget(asked.file, recordings, asked.budget)
     policies = _policies(asked, budget)
-    check_rewards(asked.file, recordings, policies[0].verifier)
+    check_recorded(asked.file, recordings, policies[0])
     if asked.profile is not None:
         model_name(recordings, asked.file)
     anyio.run(_run, output, asked, recordings, policies, budget)
@@ -139,14 +157,23 @@ def replay(output: Output, **options: object) -> None:
 def _check(asked: _Asked) -> None:
     """Refuse what does not go together, before anything is read."""
     get_strategy(asked.strategy)
+    if asked.strategy not in _REPLAYED:
+        raise InvalidRequestError(
+            f"the strategy {asked.strategy!r} reads texts, and recordings hold none",
+            hint=f"use {', '.join(_REPLAYED)}",
+        )
+    weighting = _weighting(asked)
     for rule in asked.stop:
         _check_rule(rule, asked.strategy)
+        if weighting is not None:
+            check_weighted_rule(rule, weighting)
     if len(asked.stop) > 1 and not asked.sweeping:
         raise InvalidRequestError("several stop rules need --sweep", hint="give one, or --sweep")
-    if asked.verifier is not None and asked.strategy != _VERIFIED:
+    judged = asked.strategy == _VERIFIED or (weighting is not None and weighting.judged)
+    if asked.verifier is not None and not judged:
         raise InvalidRequestError(
             f"a verifier was given, and the strategy {asked.strategy!r} asks none",
-            hint=f"leave it out, or use --strategy {_VERIFIED}",
+            hint=f"leave it out, or use --strategy {_VERIFIED} or --weight verifier",
         )
     if asked.picture is not None:
         if not asked.sweeping:
@@ -155,6 +182,28 @@ def _check(asked: _Asked) -> None:
         _check_folder(asked.picture)
     if asked.profile is not None:
         _check_folder(asked.profile)
+
+
+def _weighting(asked: _Asked) -> Weighting | None:
+    """What votes weigh by; None = all alike.
+
+    Raises:
+        InvalidRequestError: No recording holds it, or the strategy holds no vote.
+    """
+    if asked.weight is None:
+        return None
+    weighting = parse_weight(asked.weight)
+    if weighting.measure not in _RECORDED:
+        raise InvalidRequestError(
+            f"recordings hold nothing to weigh by {weighting.measure!r}",
+            hint=f"use {' or '.join(_RECORDED)}",
+        )
+    if asked.strategy != _VOTE:
+        raise InvalidRequestError(
+            f"votes weigh, and the strategy {asked.strategy!r} holds none",
+            hint=f"leave --weight out, or use --strategy {_VOTE}",
+        )
+    return weighting
 
 
 def _check_rule(rule: str, strategy: str) -> None:
@@ -181,7 +230,7 @@ def _policies(asked: _Asked, budget: int) -> list[Policy]:
     """One, or those of a sweep."""
     if asked.stop:
         stops: list[str | None] = [*asked.stop]
-    elif asked.strategy in (_ONE_SAMPLE, _VERIFIED):
+    elif asked.weight is not None or asked.strategy in (_ONE_SAMPLE, _VERIFIED):
         stops = [None]
     else:
         stops = [*rules()] if asked.sweeping else [_DEFAULT_RULE]
@@ -192,10 +241,13 @@ def _policies(asked: _Asked, budget: int) -> list[Policy]:
 
 
 def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
-    verifier = parse_verifier(asked.verifier or "exact") if asked.strategy == _VERIFIED else None
+    weighting = _weighting(asked)
+    judged = asked.strategy == _VERIFIED or (weighting is not None and weighting.judged)
+    verifier = parse_verifier(asked.verifier or "exact") if judged else None
     budget = 1 if asked.strategy == _ONE_SAMPLE else budget
     # Where any one sample may be accepted, one is what could end the run.
-    alone = verifier is not None and (stop is not None or math.isfinite(verifier.accepts_at))
+    contest = verifier is not None and weighting is None
+    alone = contest and (stop is not None or _may_accept(verifier))
     wave = asked.wave or (1 if alone else budget)
     return Policy(
         strategy=asked.strategy,
@@ -203,7 +255,12 @@ def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
         budget=budget,
         wave=min(wave, budget),
         verifier=verifier,
+        weight=None if weighting is None else weighting.name,
     )
+
+
+def _may_accept(verifier: VerifierSpec | None) -> bool:
+    return verifier is not None and math.isfinite(verifier.accepts_at)
 
 
 async def _run(

@@ -48,7 +48,7 @@ def sweep_view(rows: Sequence[Row], questions: int) -> Text:
     lines = [
         (
             "*" if row.pareto else "",
-            row.policy.strategy,
+            _weighed(row.policy),
             row.policy.stop_rule or _OUT_OF_SIGHT,
             str(row.policy.budget),
             *_cells(row.figures),
@@ -62,7 +62,11 @@ def sweep_view(rows: Sequence[Row], questions: int) -> Text:
 
 
 def _name(policy: Policy) -> str:
-    return policy.strategy + (f", {policy.stop_rule}" if policy.stop_rule else "")
+    return _weighed(policy) + (f", {policy.stop_rule}" if policy.stop_rule else "")
+
+
+def _weighed(policy: Policy) -> str:
+    return policy.strategy + (f" by {policy.weight}" if policy.weight else "")
 
 
 def _cells(found: Figures) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from rich.text import Text
 
 from tt_compute.cli.render import plan_lines, progress_view
 from tt_compute.cli.shared import Output, printable
-from tt_compute.execution import StreamEvent
 from tt_compute.planning.types import Candidate
 from tt_compute.results import Progress, TextDelta
+from tt_compute.watching import StreamEvent
 
 __all__ = ["Screen"]
 

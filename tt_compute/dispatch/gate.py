@@ -63,8 +63,8 @@ class Gate:
         rng: random.Random,
         limiter_now: Callable[[], float],
     ) -> None:
-        self.id = spec.id
-        self.bulkhead = Bulkhead(spec.deployment.limits.max_concurrency, spec.id)
+        self.id: str = spec.id
+        self.bulkhead: Bulkhead = Bulkhead(spec.deployment.limits.max_concurrency, spec.id)
         self.placeless_rows = 0
         """Samples under way that need no place: of prompts with nothing to limit."""
         self._limiter = limiter
@@ -73,6 +73,8 @@ class Gate:
         self._breakers: dict[ErrorClass, Breaker] = {}
         self._retry_at = -math.inf
         self._first_s = _Latest()
+        self.first_token_timeout_s: float
+        self.stall_timeout_s: float
         self.first_token_timeout_s, self.stall_timeout_s = timeouts(spec)
         self._usual_first_s = spec.deployment.speed.ttft_s.p50 or 0.0
 

@@ -32,15 +32,15 @@ class Ledger:
         self._started = started
         self._today = today
         self._within = within
-        self.samples_finished = 0
-        self.samples_cancelled = 0
-        self.samples_failed = 0
-        self.cancelled_tokens = 0
+        self.samples_finished: int = 0
+        self.samples_cancelled: int = 0
+        self.samples_failed: int = 0
+        self.cancelled_tokens: int = 0
         self.first_token_s: float | None = None
         self.attempts: list[Attempt] = []
         self.served_by: dict[int, str] = {}
         """Deployment that each sample came from in the end."""
-        self.estimated_attempts = 0
+        self.estimated_attempts: int = 0
         """Those whose tokens no service counted."""
         self._usage: dict[str, Usage] = {}
         self._specs: dict[str, DeploymentSpec] = {}

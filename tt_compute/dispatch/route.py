@@ -55,7 +55,7 @@ class Try:
         self.reserved = reserved
         self.native = -1
         self.first_at: float | None = None
-        self.alive_at = entry.started
+        self.alive_at: float = entry.started
         self.late: BackendError | None = None
         """Why it was stopped by us: too slow."""
         self.hedged = False
@@ -103,7 +103,7 @@ class Route:
         self.spec = spec
         self.gate = gate
         self.tries: dict[int, Try] = {}
-        self.streams = False
+        self.streams: bool = False
         self.error: Exception | None = None
         self._backend = backend
         self._request = request

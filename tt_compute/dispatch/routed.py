@@ -58,7 +58,7 @@ class RoutedGeneration:
     ) -> None:
         self._routes = Routes(routes)
         self._request = request
-        self.deadline = math.inf if request.deadline is None else request.deadline
+        self.deadline: float = math.inf if request.deadline is None else request.deadline
         self._ledger = ledger
         self._spend = spend
         self._most = most

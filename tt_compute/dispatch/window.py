@@ -26,7 +26,7 @@ class Window:
     """
 
     def __init__(self, amount: float, window_s: float, *, guessed: bool = False) -> None:
-        self.amount = amount
+        self.amount: float = amount
         self.guessed = guessed
         self.window_s = window_s
         self._slot_s = window_s / SLOTS

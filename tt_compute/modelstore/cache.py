@@ -51,10 +51,10 @@ class CacheEntry:
                 f"sha256 of {file.file} must be 64 lower-case hex digits, got {file.sha256!r}"
             )
         self.file = file
-        self.folder = root / file.sha256[:16]
-        self.path = self.folder / file.file
-        self.lock_path = self.folder / "lock"
-        self.partial = self.folder / "partial"
+        self.folder: Path = root / file.sha256[:16]
+        self.path: Path = self.folder / file.file
+        self.lock_path: Path = self.folder / "lock"
+        self.partial: Path = self.folder / "partial"
         self._seal_path = self.folder / f"{file.file}.seal"
 
     def state(self, progress: ProgressCallback, check_cancelled: Callable[[], None]) -> FileState:

@@ -58,6 +58,12 @@ class TaskAbility(msgspec.Struct, frozen=True, kw_only=True):
             questions = questions.with_success_rate(self.greedy_mean)
         return msgspec.structs.replace(self, mean=self.greedy_mean, questions=questions)
 
+    def on(self, questions: Questions) -> TaskAbility:
+        """The ability on a part of the questions."""
+        return msgspec.structs.replace(
+            self, mean=questions.success_rate, questions=questions, greedy_mean=None
+        )
+
     @property
     def votes_known(self) -> bool:
         """Whether the outcome of a vote can be predicted."""

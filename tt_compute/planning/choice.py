@@ -22,10 +22,20 @@ from typing import NamedTuple
 import msgspec
 
 from tt_compute.planning.delays import Delay
-from tt_compute.planning.menu import Option
+from tt_compute.planning.figures import Line
+from tt_compute.planning.menu import Option, Then
 from tt_compute.planning.types import Objective, Preference
 
-__all__ = ["QUALITY_SLACK", "Board", "Entry", "Prompt", "Violation", "Weighed", "violations"]
+__all__ = [
+    "QUALITY_SLACK",
+    "Board",
+    "Entry",
+    "Prompt",
+    "Violation",
+    "Weighed",
+    "later",
+    "violations",
+]
 
 QUALITY_SLACK = 0.005
 """Half a point: qualities this close count as equal."""
@@ -95,9 +105,10 @@ class Board:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries = tuple(sorted(entries, key=_quality, reverse=True))
-        self.offers = [entry.offer for entry in self.entries]
+        self.entries: tuple[Entry, ...] = tuple(sorted(entries, key=_quality, reverse=True))
+        self.offers: list[int] = [entry.offer for entry in self.entries]
         """Of each entry."""
+        self._thens = [entry.option.then for entry in self.entries]
         self._errors = [-_quality(entry) for entry in self.entries]
         self._lines = {
             name: [(*getattr(entry.option.figures, name), entry.offer) for entry in self.entries]
@@ -110,6 +121,9 @@ class Board:
             return self
         keep = [offer not in offers for offer in range(max(self.offers) + 1)]
         kept = list(map(keep.__getitem__, self.offers))
+        for place, then in enumerate(self._thens):
+            if then is not None:
+                kept[place] = kept[place] and then.offer not in offers
         board = copy(self)
         board._keep(kept)  # noqa: SLF001 - its own class
         return board
@@ -117,6 +131,7 @@ class Board:
     def _keep(self, kept: Sequence[bool]) -> None:
         self.entries = tuple(compress(self.entries, kept))
         self.offers = list(compress(self.offers, kept))
+        self._thens = list(compress(self._thens, kept))
         self._errors = list(compress(self._errors, kept))
         self._lines = {name: list(compress(lines, kept)) for name, lines in self._lines.items()}
 
@@ -131,6 +146,11 @@ class Board:
             cost_usd += delay.usd(entry.option)
             latency_s += delay.p95_s(entry.option)
         energy_j = figures.energy_j.at(prompt.tokens, ttft)
+        then = entry.option.then
+        if then is not None:
+            cost_usd += later(then, "cost_usd", prompt)
+            latency_s += later(then, "latency_p95_s", prompt)
+            energy_j += later(then, "energy_j", prompt)
         return Weighed(entry, _quality(entry), cost_usd, latency_s, energy_j)
 
     def choose(self, prompt: Prompt, objective: Objective) -> tuple[Weighed, bool]:
@@ -189,7 +209,35 @@ class Board:
                 add = added.get(self.offers[place])
                 if add is not None:
                     values[at] += add(self.entries[place].option)
+        for at, place in enumerate(places):
+            then = self._thens[place]
+            if then is not None:
+                values[at] += later(then, figure, prompt)
         return values
+
+
+def later(then: Then, figure: str, prompt: Prompt) -> float:
+    """What a cascade's second deployment adds to a figure.
+
+    Args:
+        then: The second deployment.
+        figure: ``latency_p50_s`` or one of those that are weighed.
+        prompt: What they depend on.
+    """
+    option = then.option
+    line: Line = getattr(option.figures, figure)
+    value = line.at(prompt.tokens, prompt.ttfts[then.offer])
+    delay = prompt.delays.get(then.offer)
+    if delay is None:
+        return value
+    if figure == "cost_usd":
+        return value + then.share * delay.usd(option)
+    held = {"latency_p50_s": (delay.p50_s, option.p50), "latency_p95_s": (delay.p95_s, option.p95)}
+    if figure not in held:
+        return value
+    held_s, load = held[figure]
+    # Of runs at this level of duration, those that come here at all.
+    return value + (0.0 if load is None else min(1.0, load.waves) * held_s(option))
 
 
 def violations(weighed: Weighed, objective: Objective) -> list[Violation]:

@@ -41,7 +41,7 @@ class Delay:
         ttft: tuple[float, float],
     ) -> None:
         price = offer.meter.price
-        self.usd_per_s = price.usd_per_s if isinstance(price, HourlyPrice) else 0.0
+        self.usd_per_s: float = price.usd_per_s if isinstance(price, HourlyPrice) else 0.0
         self._offer = offer
         self._now = now
         self._allowances = allowances

@@ -170,9 +170,10 @@ def _rule(candidate: Candidate) -> str:
 def _label(candidate: Candidate) -> str:
     if candidate.max_samples == 1:
         return f"{candidate.deployment}, {candidate.strategy}"
+    then = "" if candidate.then is None else f", then {candidate.then.deployment}"
     return (
         f"{candidate.deployment}, {candidate.strategy}{_rule(candidate)} of up to {candidate.max_samples}, "
-        f"{candidate.wave} at once"
+        f"{candidate.wave} at once{then}"
     )
 
 

@@ -41,6 +41,10 @@ class Line(NamedTuple):
             + self.per_ttft_p95 * ttft[1]
         )
 
+    def times(self, share: float) -> Line:
+        """The mean over all runs, of which a share takes this."""
+        return Line(*(value * share for value in self)) if share else Line(0.0)
+
 
 UNKNOWN = Line(math.inf)
 _NOTHING = Line(0.0)
@@ -75,8 +79,10 @@ class Meter:
         self._steps: dict[int, StepTime | None] = {}
         prefill = self._try("speed", self._pace.prefill)
         self._timed = prefill is not None
-        self.prefill = prefill or Prefill()
-        self.price = self._try("price", lambda: price_of(spec, capabilities))
+        self.prefill: Prefill = prefill or Prefill()
+        self.price: TokenPrice | HourlyPrice | None = self._try(
+            "price", lambda: price_of(spec, capabilities)
+        )
         self._power = self._try("power", lambda: power_of(spec))
 
     def step(self, rows: int) -> StepTime | None:
@@ -85,19 +91,22 @@ class Meter:
             self._steps[rows] = self._try("speed", lambda: self._pace.step(rows))
         return self._steps[rows]
 
-    def figures(self, shape: RunShape, tokens_mean: float | None) -> Figures:
+    def figures(
+        self, shape: RunShape, tokens_mean: float | None, *, slow_start: bool = True
+    ) -> Figures:
         """Put a run on the meter.
 
         Args:
             shape: The run.
             tokens_mean: Mean completion tokens of one sample, half of which is a row's mean context
                 besides its prompt.
+            slow_start: The 95th percentile takes the first prefill at its own.
         """
         context = (tokens_mean or 0.0) / 2
         duration = self._seconds(shape.mean, context)
         return Figures(
             latency_p50_s=self._seconds(shape.p50, context),
-            latency_p95_s=self._seconds(shape.p95, context, slow_start=True),
+            latency_p95_s=self._seconds(shape.p95, context, slow_start=slow_start),
             cost_usd=self._cost(shape, duration),
             energy_j=self._energy(shape.mean, context),
         )

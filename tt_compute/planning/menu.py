@@ -30,23 +30,26 @@ from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import is_score_rule
 from tt_compute.types import Capabilities, Reliability, SamplingParams
+from tt_compute.weights import parse_weight
 
 __all__ = [
     "PREDICTED",
     "Offer",
     "Option",
+    "Then",
     "Wanted",
     "default_max_tokens",
     "make_offer",
     "sampling_for",
 ]
 
-PREDICTED = ("single", "majority", "best_of_n")
+PREDICTED = ("single", "majority", "best_of_n", "cascade")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
 """How a lone sample is drawn: its likeliest course."""
+_UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _HEADROOM = 2
 _TOKENS_STEP = 64
 _MAX_TOKENS: dict[TaskKind, int] = {
@@ -64,21 +67,25 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskKind
     max_samples: int
     strategies: tuple[str, ...]
-    stop_rules: tuple[str, ...]
-    """Those that a plan may choose from: of votes, or one of scores."""
+    stop_rules: tuple[str | None, ...]
+    """Those that a plan may choose from: of votes, or one of scores; None = the whole budget is drawn."""
+    weight: str | None = None
+    """What votes weigh by."""
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
     """A lone sample is drawn at temperature 0."""
     prompt_tokens: int | None = None
     """About how long the prompt is; None = of any length."""
+    judged: bool = False
+    """A verifier judges samples."""
     reliability: Reliability | None = Reliability()
     """Of the verifier, if there is one; None = unknown."""
 
     @property
     def score_rule(self) -> str | None:
         """The stop rule of scores that is pinned."""
-        return next(filter(is_score_rule, self.stop_rules), None)
+        return next((rule for rule in self.stop_rules if rule and is_score_rule(rule)), None)
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +95,26 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     stop_rule: str | None
     max_samples: int
     wave: int
+    weight: str | None = None
     quality: float | None
     samples_mean: float | None
     figures: Figures
     p50: Load | None = None
     """The run whose latency is the median; None when unknown."""
     p95: Load | None = None
+    then: Then | None = None
+    """What is handed on to another deployment; all but its own figures are of both together."""
+
+
+class Then(msgspec.Struct, frozen=True, kw_only=True):
+    """The second deployment of a cascade."""
+
+    offer: int
+    """Position of its offer."""
+    share: float
+    """Of the questions that come to it."""
+    option: Option
+    """What it does with them; its figures are means over all questions."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +191,8 @@ def make_offer(
         ability = _without_quality(ability, reason)
     meter = Meter(spec, capabilities, estimates.speeds.get((spec.id, wanted.task), ()))
     lengths = _lengths(ability, max_tokens)
-    options = tuple(_Options(spec, meter, ability, lengths, wanted, widest=widest))
+    made = _Options(spec, meter, ability, lengths, wanted, widest=widest)
+    options = tuple(made)
     return Offer(
         spec=spec,
         options=options,
@@ -180,7 +202,7 @@ def make_offer(
         max_tokens=max_tokens,
         max_input_tokens=_max_input_tokens(spec, ability, wanted, max_tokens),
         unknown={
-            "quality": ability.unknown_quality,
+            "quality": (*ability.unknown_quality, *([_UNKNOWN_GAIN] if _judged(wanted) else [])),
             **meter.unknown_by_figure(ability.unknown_lengths),
         },
         meter=meter,
@@ -188,7 +210,7 @@ def make_offer(
         kv_tokens=tokens_that_fit(spec),
         allowances=unused(spec.deployment.limits),
         most_samples=max((one.p95.samples for one in options if one.p95 is not None), default=0.0),
-        widest=max((option.wave for option in options), default=1),
+        widest=max((option.wave for option in options), default=made.best_width),
     )
 
 
@@ -213,6 +235,11 @@ def _cut_short(ability: TaskAbility, max_tokens: int) -> TaskAbility:
 def _without_quality(ability: TaskAbility, reason: str) -> TaskAbility:
     unknown = (*ability.unknown_quality, reason)
     return msgspec.structs.replace(ability, mean=None, questions=None, unknown_quality=unknown)
+
+
+def _judged(wanted: Wanted) -> bool:
+    """Whether votes weigh by a verifier's scores."""
+    return wanted.weight is not None and parse_weight(wanted.weight).judged
 
 
 def _max_input_tokens(
@@ -264,6 +291,8 @@ class _Options:
             "best_of_n": self._best_of_n,
         }
         for name in self._wanted.strategies:
+            if name == "cascade":
+                continue
             yield from makers[name]() if name in makers else self._unpredicted(name)
 
     def _single(self) -> Iterator[Option]:
@@ -271,17 +300,23 @@ class _Options:
         yield self._option("single", 1, 1, single_run(ability, self._lengths))
 
     def _majority(self) -> Iterator[Option]:
-        known = self._ability.votes_known
+        known = self._ability.votes_known and not _judged(self._wanted)
         for budget in self._budgets("majority", MAX_VOTE_BUDGET if known else None, known=known):
             wave = self._best_width(min(budget, self._cap))
             seen: set[float | None] = set()
             for rule in self._wanted.stop_rules:
-                shape = majority_run(self._ability, self._lengths, rule, budget, wave)
+                shape = self._vote(rule, budget, wave)
                 # Of rules that come to the same, the first; where nothing is known, all do.
                 if shape.samples_mean not in seen:
                     seen.add(shape.samples_mean)
                     width = min(wave, shape.widest or wave)
                     yield self._option("majority", budget, width, shape, rule)
+
+    def _vote(self, rule: str | None, budget: int, wave: int) -> RunShape:
+        """One that weighs is predicted as a plain one, of the whole budget: it never takes more."""
+        counted = rule if self._wanted.weight is None else None
+        shape = majority_run(self._ability, self._lengths, counted, budget, wave)
+        return msgspec.structs.replace(shape, quality=None) if _judged(self._wanted) else shape
 
     def _best_of_n(self) -> Iterator[Option]:
         known = self._ability.questions is not None
@@ -310,6 +345,11 @@ class _Options:
             return [1] if self._wanted.strategies == (strategy,) else []
         return _ladder(2, most) if known else [most]
 
+    @property
+    def best_width(self) -> int:
+        """Of any run."""
+        return self._best_width(self._cap)
+
     def _best_width(self, cap: int) -> int:
         """The narrowest width with the highest throughput; the widest allowed where no speed is known."""
         best, rate = cap, 0.0
@@ -328,6 +368,7 @@ class _Options:
             stop_rule=rule,
             max_samples=budget,
             wave=wave,
+            weight=self._wanted.weight if strategy == "majority" else None,
             quality=shape.quality,
             samples_mean=shape.samples_mean,
             figures=self._meter.figures(shape, tokens),

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import msgspec
 
 from tt_compute.errors import UsageError
-from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan
+from tt_compute.planning.types import MAX_SAMPLES, Candidate, Plan, Prediction, Stage
 from tt_compute.sampling import check_sampling
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["faults"]
 
@@ -43,6 +44,8 @@ def _of_candidate(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
     yield from _of_budget(candidate, most)
     yield from _of_strategy(candidate)
     yield from _of_sampling(candidate)
+    if candidate.then is not None:
+        yield from _within("then", _of_stage(candidate.then, candidate.max_samples))
     if candidate.feasible == bool(candidate.violates):
         yield "feasible", "does not go with `violates`"
     for name, value in msgspec.structs.asdict(candidate.predicted).items():
@@ -57,16 +60,19 @@ def _of_budget(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
         yield "max_samples", f"expected 1 to {MAX_SAMPLES}, got {budget}"
     elif budget > most:
         yield "max_samples", f"{budget} is more than the objective's {most}"
-    if not 1 <= candidate.wave <= budget:
-        yield "wave", f"expected 1 to max_samples, which is {budget}, got {candidate.wave}"
+    own = candidate.first_samples
+    if own >= 1 and not 1 <= candidate.wave <= own:
+        yield "wave", f"expected 1 to max_samples, which is {own}, got {candidate.wave}"
 
 
 def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
     strategy, rule = candidate.strategy, candidate.stop_rule
     if strategy == "single" and candidate.max_samples > 1:
         yield "max_samples", f"the strategy 'single' draws 1 sample, not {candidate.max_samples}"
-    elif strategy == "majority" and rule is None:
+    elif strategy == "majority" and rule is None and candidate.weight is None:
         yield "stop_rule", "a vote needs one"
+    elif (strategy == "cascade") != (candidate.then is not None):
+        yield "then", "belongs to a cascade, and a cascade needs it"
     elif strategy == "single" and rule is not None:
         yield "stop_rule", f"the strategy 'single' draws nothing that {rule!r} could end"
     elif rule is not None and is_score_rule(rule) != (strategy == "best_of_n"):
@@ -77,6 +83,40 @@ def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
             parse(rule)
         except UsageError as error:
             yield "stop_rule", error.message
+    if candidate.weight is not None:
+        yield from _of_weight(candidate, candidate.weight)
+
+
+def _of_weight(candidate: Candidate, weight: str) -> Iterator[tuple[str, str]]:
+    if candidate.strategy != "majority":
+        yield "weight", f"the strategy {candidate.strategy!r} holds no vote that could weigh"
+    try:
+        check_weighted_rule(candidate.stop_rule, parse_weight(weight))
+    except UsageError as error:
+        yield "weight", error.message
+
+
+def _of_stage(then: Stage, most: int) -> Iterator[tuple[str, str]]:
+    """A further deployment stands alone, as far as its own samples go."""
+    if then.strategy not in ("single", "majority", "best_of_n"):
+        yield "strategy", f"expected single, majority or best_of_n, got {then.strategy!r}"
+        return
+    if then.max_samples >= most:
+        yield "max_samples", f"{then.max_samples} leaves none of the {most} to the first deployment"
+    alone = Candidate(
+        deployment=then.deployment,
+        backend=then.backend,
+        model=then.model,
+        strategy=then.strategy,
+        stop_rule=then.stop_rule,
+        max_samples=then.max_samples,
+        wave=then.wave,
+        feasible=True,
+        violates=(),
+        predicted=Prediction(),
+        sampling=then.sampling,
+    )
+    yield from _of_candidate(alone, most)
 
 
 def _of_sampling(candidate: Candidate) -> Iterator[tuple[str, str]]:

@@ -19,18 +19,20 @@ from tt_compute.errors import (
     UnknownNameError,
     UnsupportedError,
 )
-from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, violations
+from tt_compute.planning.cascades import cascades
+from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, later, violations
 from tt_compute.planning.delays import delays
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.kv_cache import rows_that_fit
-from tt_compute.planning.menu import PREDICTED, Offer, Wanted, make_offer, sampling_for
+from tt_compute.planning.menu import PREDICTED, Offer, Then, Wanted, make_offer, sampling_for
 from tt_compute.planning.refusals import refusals
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.similarity import length_band
-from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection, Stage
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.types import Capabilities, Clock, SamplingParams
+from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["PlanRequest", "Planner"]
 
@@ -192,9 +194,11 @@ class Planner:
             max_samples=objective.max_samples,
             strategies=_strategies(request),
             stop_rules=_stop_rules(request),
+            weight=request.weight,
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
+            judged=request.has_verifier,
             reliability=request.reliability,
         )
         needs = msgspec.structs.replace(request, input_tokens=0, sampling=SamplingParams())
@@ -230,11 +234,19 @@ class Planner:
                 offers.append(make_offer(spec, capabilities, self._estimates, kind.wanted, widest))
             else:
                 rejected.append(refusal)
+        options = [(place, one) for place, offer in enumerate(offers) for one in offer.options]
+        if "cascade" in kind.wanted.strategies:
+            options += cascades(offers, kind.wanted)
         board = Board(
-            Entry(offer=place, deployment=offer.spec.id, option=option)
-            for place, offer in enumerate(offers)
-            for option in offer.options
+            Entry(offer=place, deployment=offers[place].spec.id, option=option)
+            for place, option in options
         )
+        if offers and not options:
+            raise InvalidRequestError(
+                "no two of the deployments make a cascade: one must be better, both of known ability and speed, "
+                "and max_samples at least 3",
+                hint="add a deployment of a better model, or let the plan choose the strategy",
+            )
         return _Menu(offers=tuple(offers), board=board, rejected=tuple(rejected))
 
     def _pinned(self, deployment: str | None) -> Sequence[DeploymentSpec]:
@@ -290,10 +302,26 @@ class _Scribe:
             stop_rule=option.stop_rule,
             max_samples=option.max_samples,
             wave=option.wave,
+            weight=option.weight,
             feasible=not missed,
             violates=tuple(map(str, missed)),
             predicted=self._prediction(weighed),
             sampling=sampling_for(option.strategy, request.sampling, self._max_tokens(offer)),
+            then=None if option.then is None else self._stage(option.then),
+        )
+
+    def _stage(self, then: Then) -> Stage:
+        offer, option = self._menu.offers[then.offer], then.option
+        return Stage(
+            deployment=offer.spec.id,
+            backend=offer.spec.backend,
+            model=offer.spec.model.id,
+            strategy=option.strategy,
+            stop_rule=option.stop_rule,
+            max_samples=option.max_samples,
+            wave=option.wave,
+            share=then.share,
+            sampling=sampling_for(option.strategy, self._request.sampling, self._max_tokens(offer)),
         )
 
     def advice(self, nearest: Weighed) -> str:
@@ -336,6 +364,8 @@ class _Scribe:
         delay = self._prompt.delays.get(entry.offer)
         if delay is not None:
             p50 += delay.p50_s(entry.option)
+        if entry.option.then is not None:
+            p50 += later(entry.option.then, "latency_p50_s", self._prompt)
         return Prediction(
             quality=entry.option.quality,
             latency_p50_s=_known(p50),
@@ -358,7 +388,7 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
     A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
     """
     greedy = request.sampling.temperature == 0
-    if greedy and _strategy(request) == "majority":
+    if greedy and _strategy(request) in ("majority", "cascade"):
         raise InvalidRequestError(
             "at temperature 0 all samples are the same, and there is nothing to vote on",
             hint="leave the temperature to the plan, or use the strategy 'single'",
@@ -373,17 +403,23 @@ def _strategies(request: PlanRequest) -> tuple[str, ...]:
         return (wanted,)
     if greedy:
         return ("single",)
-    return PREDICTED if request.has_verifier else ("single", "majority")
+    open_ones = PREDICTED if request.has_verifier else ("single", "majority", "cascade")
+    return tuple(one for one in open_ones if one != "cascade" or not request.one_deployment)
 
 
 def _strategy(request: PlanRequest) -> str | None:
-    """The one that is pinned, or that a pinned stop rule is of."""
+    """The one that is pinned, or that a pinned stop rule or weight is of."""
+    if request.weight is not None:
+        return "majority"
     if request.strategy is not None or request.stop_rule is None:
         return request.strategy
     return "best_of_n" if is_score_rule(request.stop_rule) else "majority"
 
 
-def _stop_rules(request: PlanRequest) -> tuple[str, ...]:
+def _stop_rules(request: PlanRequest) -> tuple[str | None, ...]:
+    if request.weight is not None:
+        check_weighted_rule(request.stop_rule, parse_weight(request.weight))
+        return (request.stop_rule,)
     if request.stop_rule is None:
         return _STOP_RULES
     scored = _strategy(request) == "best_of_n"

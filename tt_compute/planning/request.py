@@ -28,6 +28,10 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Only this strategy, which may be one that nothing is known of."""
     stop_rule: str | None = None
     """Only votes, under this rule."""
+    one_deployment: bool = False
+    """No cascade, unless it is pinned."""
+    weight: str | None = None
+    """Only votes that weigh by this."""
     has_verifier: bool = False
     """Whether samples can be judged."""
     reliability: Reliability | None = Reliability()

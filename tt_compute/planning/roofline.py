@@ -59,7 +59,7 @@ class UnknownFact(Exception):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is unknown")
-        self.reason = f"{what} is unknown"
+        self.reason: str = f"{what} is unknown"
 
 
 class StepTime(NamedTuple):

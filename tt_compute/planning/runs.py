@@ -22,11 +22,22 @@ from tt_compute.planning.votes import hold_vote
 from tt_compute.stopping import parse_stop_rule
 from tt_compute.types import Reliability
 
-__all__ = ["Load", "RunShape", "best_of_n_run", "majority_run", "single_run"]
+__all__ = [
+    "NEAR",
+    "P50",
+    "P95",
+    "Load",
+    "RunShape",
+    "best_of_n_run",
+    "load_of",
+    "majority_run",
+    "scaled",
+    "single_run",
+]
 
-_P50 = 0.5
-_P95 = 0.95
-_NEAR = 0.025
+P50 = 0.5
+P95 = 0.95
+NEAR = 0.025
 """A quantile is the mean of the trials whose levels lie so close to it."""
 _EXACT = Reliability()
 
@@ -67,8 +78,8 @@ def single_run(ability: TaskAbility, lengths: Lengths | None) -> RunShape:
         widest=1,
         tokens_mean=lengths.mean_cut,
         mean=_alone(lengths.mean_cut),
-        p50=_alone(lengths.quantile(_P50)),
-        p95=None if lengths.p95 is None else _alone(lengths.quantile(_P95)),
+        p50=_alone(lengths.quantile(P50)),
+        p95=None if lengths.p95 is None else _alone(lengths.quantile(P95)),
     )
 
 
@@ -167,7 +178,7 @@ def _shape(
 ) -> RunShape:
     if trials is None or lengths is None:
         return RunShape(quality=quality, samples_mean=samples, widest=wave)
-    mean = _load(trials)
+    mean = load_of(trials)
     # The trials' own number of samples is off by chance; the exact one is known.
     scale = samples / mean.samples
     tokens = sum(rows * steps for trial in trials for rows, steps in trial.rows) / len(trials)
@@ -176,13 +187,14 @@ def _shape(
         samples_mean=samples,
         widest=max(rows for trial in trials for rows, _ in trial.rows),
         tokens_mean=tokens * scale,
-        mean=_scaled(mean, scale),
-        p50=_load(_near(trials, _P50)),
-        p95=None if lengths.p95 is None else _load(_near(trials, _P95)),
+        mean=scaled(mean, scale),
+        p50=load_of(_near(trials, P50)),
+        p95=None if lengths.p95 is None else load_of(_near(trials, P95)),
     )
 
 
-def _scaled(load: Load, scale: float) -> Load:
+def scaled(load: Load, scale: float) -> Load:
+    """A multiple of a run's work."""
     return Load(
         waves=load.waves * scale,
         samples=load.samples * scale,
@@ -192,11 +204,11 @@ def _scaled(load: Load, scale: float) -> Load:
 
 def _near(trials: Sequence[Trial], level: float) -> Sequence[Trial]:
     """Those about ``level`` of the way through trials that are in the order of their length."""
-    low, high = (round(len(trials) * at) for at in (level - _NEAR, level + _NEAR))
+    low, high = (round(len(trials) * at) for at in (level - NEAR, level + NEAR))
     return trials[low : max(high, low + 1)]
 
 
-def _load(trials: Sequence[Trial]) -> Load:
+def load_of(trials: Sequence[Trial]) -> Load:
     """The mean of some trials."""
     steps: dict[int, float] = defaultdict(float)
     for trial in trials:

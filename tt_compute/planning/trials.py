@@ -20,7 +20,7 @@ from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
 from tt_compute.stopping import NO_VOTE, StopRule, Votes, decided, fewest_more, parse_stop_rule
 
-__all__ = ["Drawn", "Trial", "contest_trials", "vote_trials"]
+__all__ = ["Drawn", "Trial", "contest_trials", "single_trials", "vote_trials"]
 
 TRIALS = 192
 _TRIALS_OF_LARGE = 96
@@ -30,6 +30,8 @@ _SEED = 20261127
 _LEVELS = 512
 """Lengths are looked up at so many evenly spread levels."""
 _POPULAR = 1
+_KEPT = 64
+"""Trials that are kept: a vote and the cascades that begin or end with it ask for the same ones in turn."""
 
 
 class Drawn(NamedTuple):
@@ -53,6 +55,8 @@ class Trial(NamedTuple):
     """(rows alive, decode steps with so many)."""
     drawn: tuple[Drawn, ...] = ()
     """Its samples in the order of drawing."""
+    settled: bool = True
+    """Whether the stop rule was satisfied, or a sample accepted; else the budget ended it."""
 
 
 def vote_trials(
@@ -67,11 +71,30 @@ def vote_trials(
     seed: int = _SEED,
 ) -> tuple[Trial, ...]:
     """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
-    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
-    ballot = _Ballot(rng, _drawer(lengths, rng), rule, budget, wave)
+    name = None if rule is None else rule.name
     usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
-    places = _stratified(questions.weights, usual if trials is None else trials, rng)
-    held = [_Vote(ballot, (*KINDS[place], abstain)).hold() for place in places]
+    ballot = _Wanted(questions, abstain, lengths, name, budget, wave)
+    return _votes_held(ballot, usual if trials is None else trials, seed)
+
+
+class _Wanted(NamedTuple):
+    """Arguments of ``vote_trials``."""
+
+    questions: Questions
+    abstain: float
+    lengths: Lengths
+    rule: str | None
+    budget: int
+    wave: int
+
+
+@lru_cache(maxsize=_KEPT)
+def _votes_held(wanted: _Wanted, trials: int, seed: int) -> tuple[Trial, ...]:
+    rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
+    rule = None if wanted.rule is None else parse_stop_rule(wanted.rule)
+    ballot = _Ballot(rng, _drawer(wanted.lengths, rng), rule, wanted.budget, wanted.wave)
+    places = _stratified(wanted.questions.weights, trials, rng)
+    held = [_Vote(ballot, (*KINDS[place], wanted.abstain)).hold() for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
 
 
@@ -100,6 +123,15 @@ def contest_trials(
     places = _stratified([share for _, share in accepted], trials, rng)
     held = [_contest(rng, draw, chances[place], budget, wave) for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
+
+
+def single_trials(lengths: Lengths, trials: int = TRIALS) -> tuple[Trial, ...]:
+    """One sample, of evenly spread levels of length."""
+    levels = (lengths.quantile((place + 0.5) / trials) for place in range(trials))
+    return tuple(
+        Trial(1, 1, tokens, ((1, tokens),), (Drawn(tokens, -1),))
+        for tokens in (max(1.0, level) for level in levels)
+    )
 
 
 def _drawer(lengths: Lengths, rng: random.Random) -> Callable[[], float]:
@@ -191,8 +223,18 @@ class _Vote:
             if self._count(now):
                 break
         return Trial(
-            len(self._ends), self._depths[last], now, tuple(rows.items()), self._until(now)
+            len(self._ends),
+            self._depths[last],
+            now,
+            tuple(rows.items()),
+            self._until(now),
+            settled=self._settled(),
         )
+
+    def _settled(self) -> bool:
+        rule = self._ballot.rule
+        votes = Votes(self._order) if self._ordered else self._votes
+        return rule is not None and rule.settled(votes)
 
     def _until(self, now: float) -> tuple[Drawn, ...]:
         """The samples, those that are still alive cut off."""
@@ -285,4 +327,5 @@ def _contest(
         now = end
     for end, place, _ in live:
         drawn[place] = Drawn(drawn[place].tokens - (end - now), drawn[place].after)
-    return Trial(len(drawn), depths[last], now, tuple(rows.items()), tuple(drawn))
+    course = tuple(rows.items()), tuple(drawn)
+    return Trial(len(drawn), depths[last], now, *course, settled=accepted)

@@ -72,6 +72,22 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """Expected number of samples drawn before the stop rule ends the run."""
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cascade goes on to when the first deployment did not settle the question."""
+
+    deployment: str
+    backend: str
+    model: str
+    strategy: str
+    stop_rule: str | None
+    max_samples: int
+    wave: int
+    share: float | None = None
+    """Of the questions that are expected to come here."""
+    sampling: SamplingParams = SamplingParams()
+    """As in ``Candidate``."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One combination the planner weighed."""
 
@@ -89,11 +105,26 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     predicted: Prediction
     sampling: SamplingParams = SamplingParams()
     """Not part of the JSON contract: how the samples will be drawn."""
+    then: Stage | None = None
+    """Of a cascade; ``max_samples`` is of both deployments together."""
+    weight: str | None = None
+    """What votes weigh by; None = all alike."""
+
+    @property
+    def first_samples(self) -> int:
+        """Most samples of the first deployment."""
+        return self.max_samples - (0 if self.then is None else self.then.max_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON contract's ``C``."""
+        """The JSON contract's ``C``; with ``then`` for a cascade, and ``weight`` where votes weigh."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         del document["sampling"]
+        if self.weight is None:
+            del document["weight"]
+        if self.then is None:
+            del document["then"]
+        else:
+            del document["then"]["sampling"]
         return document
 
 

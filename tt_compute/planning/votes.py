@@ -55,6 +55,10 @@ class VoteTable(msgspec.Struct, frozen=True, kw_only=True):
     """Ends at which the right answer wins, ties by their share of luck."""
     ends: tuple[Term, ...]
     """All ends; right + rest is the number of samples drawn."""
+    settled: tuple[Term, ...]
+    """Ends at which the rule is satisfied."""
+    settled_won: tuple[Term, ...]
+    """Those of them at which the right answer wins."""
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +119,8 @@ class _Walk:
         self._decided: dict[tuple[int, int, int, int], bool] = {}
         self._won: _Cells = defaultdict(float)
         self._ends: _Cells = defaultdict(float)
+        self._settled: _Cells = defaultdict(float)
+        self._settled_won: _Cells = defaultdict(float)
 
     def go(self, agreement: float, abstain: float) -> VoteTable:
         voting = 1 - abstain
@@ -124,14 +130,27 @@ class _Walk:
             following: dict[_State, float] = defaultdict(float)
             for state, weight in layer.items():
                 if self._over(state, self._budget - drawn):
-                    right, popular, single, _ = state
-                    cell = (right, drawn - right)
-                    self._ends[cell] += weight
-                    self._won[cell] += weight * _luck(right, popular, single)
+                    self._end(state, drawn, weight)
                 else:
                     self._draw(following, self._begun(state, drawn), weight, shares)
             layer = following
-        return VoteTable(won=_terms(self._won), ends=_terms(self._ends))
+        return VoteTable(
+            won=_terms(self._won),
+            ends=_terms(self._ends),
+            settled=_terms(self._settled),
+            settled_won=_terms(self._settled_won),
+        )
+
+    def _end(self, state: _State, drawn: int, weight: float) -> None:
+        right, popular, single, _ = state
+        cell, luck = (right, drawn - right), _luck(right, popular, single)
+        self._ends[cell] += weight
+        self._won[cell] += weight * luck
+        if self._window is None and self._rule is not None:
+            alone = single if self._all_counts else min(single, 2)
+            if self._rule.settled((max(right, popular), min(right, popular), *[1] * alone)):
+                self._settled[cell] += weight
+                self._settled_won[cell] += weight * luck
 
     def _begun(self, state: _State, drawn: int) -> _State:
         """The state as the next sample finds it: maybe at the beginning of a window."""

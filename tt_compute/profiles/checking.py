@@ -141,7 +141,7 @@ class _Checker:
         accepted: Any = (int, float) if wanted is float else wanted
         if not isinstance(node, accepted) or (isinstance(node, bool) and wanted is not bool):
             self._mismatch(path, _WORDS[wanted], node)
-        elif field.rule is not None and (wrong := field.rule(node)) is not None:
+        elif field.rule is not None and (wrong := field.rule.problem(node)) is not None:
             self._report(path, wrong)
         return node
 
@@ -156,7 +156,7 @@ class _Checker:
             self._mismatch(path, "mapping", node)
             return {}
         for key in node:
-            if field.key_rule is not None and (wrong := field.key_rule(key)) is not None:
+            if field.key_rule is not None and (wrong := field.key_rule.problem(key)) is not None:
                 self._report(child(path, key), wrong)
         return {
             key: self._value(value, field, element, child(path, key)) for key, value in node.items()

@@ -185,8 +185,10 @@ def document_of(mapping: Mapping[str, object], *, file: Path | str | None = None
 def _plain(value: object, path: str, depth: int) -> Tree:
     if depth > MAX_DEPTH:
         raise ConfigError(f"nested deeper than {MAX_DEPTH} levels", path=path)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, str):
+        return _text(value, path)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ConfigError(f"expected a finite number, got {value}", path=path)
@@ -206,4 +208,14 @@ def _plain(value: object, path: str, depth: int) -> Tree:
 def _text_key(key: object, path: str) -> str:
     if not isinstance(key, str):
         raise ConfigError(f"expected keys that are text, got {type(key).__name__}", path=path)
-    return key
+    return _text(key, path)
+
+
+def _text(value: str, path: str) -> str:
+    """Refuse half a surrogate pair, which no file can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(value[error.start])
+        raise ConfigError(f"{half} is half a surrogate pair, not a character", path=path) from error
+    return value

@@ -79,7 +79,7 @@ class ProfileLibrary:
             root.resolve(): root
             for root in (shipped_root() if shipped is None else shipped, *folders)
         }
-        self.roots = tuple(by_place.values())
+        self.roots: tuple[Path, ...] = tuple(by_place.values())
         for root in self.roots:
             if not any((root / name).is_dir() for name in FOLDERS.values()):
                 raise ConfigError(

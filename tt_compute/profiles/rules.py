@@ -1,14 +1,15 @@
 """What a value must satisfy beyond its type: ranges, units, shapes of text.
 
-A rule takes a value of the right type and returns what is wrong with it, or None.
+The bounds are JSON Schema's keywords, so that the loader and the published schemas refuse the same.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from tt_compute.profiles.document import Tree, looks_like_a_key, show
 from tt_compute.profiles.schema import (
@@ -38,16 +39,11 @@ from tt_compute.profiles.schema import (
 
 __all__ = ["CROSS_RULES", "KEY_RULES", "RULES", "CrossRule", "Rule"]
 
-Rule = Callable[[Any], str | None]
 CrossRule = Callable[[Mapping[str, Tree]], Iterator[tuple[str, str]]]
 """Of a whole struct in normal form (facts as mappings): pairs of a path inside it and what is wrong."""
 
 DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int4")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!-]*")
-_FILE_NAME = re.compile(r"[^/\\\0]+")
+_ENV_NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _LEAST_BYTES = 1e6
 _LEAST_BANDWIDTH = 1e6
 _LEAST_FLOPS = 1e9
@@ -57,53 +53,54 @@ _MOST_TTFT_S = 3600
 _LEAST_USD_PER_MTOK = 1e-3
 
 
-def _number(wanted: str, accepts: Callable[[float], bool]) -> Rule:
-    def rule(value: float) -> str | None:
-        return None if accepts(value) else f"expected {wanted}, got {show(value)}"
+class Rule(NamedTuple):
+    """Of a value of the right type."""
 
-    return rule
+    problem: Callable[[Any], str | None]
+    """What is wrong with it, or None."""
+    schema: Mapping[str, Any]
+    """As much of the rule as JSON Schema can say, for editors."""
 
 
-def _matching(pattern: re.Pattern[str], wanted: str) -> Rule:
-    def rule(value: str) -> str | None:
-        return None if pattern.fullmatch(value) else f"expected {wanted}, got {show(value)}"
+def _number(wanted: str, **bounds: float) -> Rule:
+    """A rule from JSON Schema's own keywords, so that both sides refuse the same numbers."""
 
-    return rule
+    def problem(value: float) -> str | None:
+        met = all(_BOUNDS[name](value, bound) for name, bound in bounds.items())
+        return None if met else f"expected {wanted}, got {show(value)}"
+
+    return Rule(problem, bounds)
+
+
+_BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
+    "minimum": operator.ge,
+    "exclusiveMinimum": operator.gt,
+    "maximum": operator.le,
+    "multipleOf": lambda value, unit: float(value / unit).is_integer(),
+}
+
+
+def _or_zero(rule: Rule) -> Rule:
+    def problem(value: float) -> str | None:
+        return None if value == 0 else rule.problem(value)
+
+    return Rule(problem, {"anyOf": [{"const": 0}, rule.schema]})
+
+
+def _matching(pattern: str, wanted: str) -> Rule:
+    whole = re.compile(pattern)
+
+    def problem(value: str) -> str | None:
+        return None if whole.fullmatch(value) else f"expected {wanted}, got {show(value)}"
+
+    return Rule(problem, {"pattern": f"^(?:{pattern})$"})
 
 
 def _one_of(known: tuple[str, ...]) -> Rule:
-    def rule(value: str) -> str | None:
+    def problem(value: str) -> str | None:
         return None if value in known else f"expected one of {', '.join(known)}, got {show(value)}"
 
-    return rule
-
-
-_POSITIVE = _number("a number above 0", lambda x: x > 0)
-_NOT_NEGATIVE = _number("a number of at least 0", lambda x: x >= 0)
-_COUNT = _number("an integer of at least 1", lambda x: x >= 1)
-_WHOLE = _number("an integer of at least 1", lambda x: x >= 1 and float(x).is_integer())
-_FRACTION = _number("a number from 0 to 1", lambda x: 0 <= x <= 1)
-_SHARE = _number("a number above 0 and at most 1", lambda x: 0 < x <= 1)
-_BYTES = _number(f"bytes (16 GB is 1.6e10), at least {_LEAST_BYTES:g}", lambda x: x >= _LEAST_BYTES)
-_BANDWIDTH = _number(
-    f"bytes per second (51.2 GB/s is 5.12e10), at least {_LEAST_BANDWIDTH:g}",
-    lambda x: x >= _LEAST_BANDWIDTH,
-)
-_FLOPS = _number(
-    f"FLOP/s (989 TFLOP/s is 9.89e14), at least {_LEAST_FLOPS:g}", lambda x: x >= _LEAST_FLOPS
-)
-_PARAMETERS = _number(
-    f"a count (135 million is 1.35e8), at least {_LEAST_PARAMETERS:g}",
-    lambda x: x >= _LEAST_PARAMETERS,
-)
-_USD_PER_MTOK = _number(
-    f"USD per million tokens (1.5e-7 per token is 0.15), 0 or at least {_LEAST_USD_PER_MTOK:g}",
-    lambda x: x == 0 or x >= _LEAST_USD_PER_MTOK,
-)
-_TTFT = _number(
-    f"seconds (300 ms is 0.3), from 0 to {_MOST_TTFT_S}", lambda x: 0 <= x <= _MOST_TTFT_S
-)
-_NAME = _matching(_ID, "letters, digits and . _ : @ / + - (at most 128)")
+    return Rule(problem, {"enum": list(known)})
 
 
 def _iso_date(value: str) -> str | None:
@@ -117,7 +114,7 @@ def _iso_date(value: str) -> str | None:
 
 
 def _key_variable(value: str) -> str | None:
-    if looks_like_a_key(value) or not _ENV_NAME.fullmatch(value):
+    if looks_like_a_key(value) or not re.fullmatch(_ENV_NAME, value):
         return "expected the name of an environment variable, got something else (not shown)"
     return None
 
@@ -143,9 +140,56 @@ def _wave_width(value: str) -> str | None:
     return f"expected a wave width such as '16', got {show(value)}"
 
 
+_POSITIVE = _number("a number above 0", exclusiveMinimum=0)
+_NOT_NEGATIVE = _number("a number of at least 0", minimum=0)
+_COUNT = _number("an integer of at least 1", minimum=1)
+_WHOLE = _number("an integer of at least 1", minimum=1, multipleOf=1)
+_FRACTION = _number("a number from 0 to 1", minimum=0, maximum=1)
+_SHARE = _number("a number above 0 and at most 1", exclusiveMinimum=0, maximum=1)
+_BYTES = _number(f"bytes (16 GB is 1.6e10), at least {_LEAST_BYTES:g}", minimum=_LEAST_BYTES)
+_BANDWIDTH = _number(
+    f"bytes per second (51.2 GB/s is 5.12e10), at least {_LEAST_BANDWIDTH:g}",
+    minimum=_LEAST_BANDWIDTH,
+)
+_FLOPS = _number(
+    f"FLOP/s (989 TFLOP/s is 9.89e14), at least {_LEAST_FLOPS:g}", minimum=_LEAST_FLOPS
+)
+_PARAMETERS = _number(
+    f"a count (135 million is 1.35e8), at least {_LEAST_PARAMETERS:g}", minimum=_LEAST_PARAMETERS
+)
+_USD_PER_MTOK = _or_zero(
+    _number(
+        f"USD per million tokens (1.5e-7 per token is 0.15), 0 or at least {_LEAST_USD_PER_MTOK:g}",
+        minimum=_LEAST_USD_PER_MTOK,
+    )
+)
+_BYTES_PER_PARAMETER = _number(
+    f"bytes above 0 and at most {_MOST_BYTES_PER_PARAMETER}",
+    exclusiveMinimum=0,
+    maximum=_MOST_BYTES_PER_PARAMETER,
+)
+_TTFT = _number(
+    f"seconds (300 ms is 0.3), from 0 to {_MOST_TTFT_S}", minimum=0, maximum=_MOST_TTFT_S
+)
+_NAME = _matching(
+    r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}", "letters, digits and . _ : @ / + - (at most 128)"
+)
+_FILE = _matching(r"[^/\\\0]+", "the name of a file, without a folder")
+_DIGEST = _matching("[0-9a-f]{64}", "64 lower-case hexadecimal digits")
+_PINNED = _matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!-]*",
+    "a package with its version, such as name==1.2.3",
+)
+_DATE = Rule(_iso_date, {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "format": "date"})
+_KEY_VARIABLE = Rule(_key_variable, {"pattern": f"^{_ENV_NAME}$"})
+_KEY_FILE = Rule(_key_file, {})
+_BASE_URL = Rule(_base_url, {"pattern": "^https?://[^@/]+(?:/.*)?$"})
+_WAVE_WIDTH = Rule(_wave_width, {"pattern": "^0*[1-9][0-9]*$"})
+
+
 RULES: Mapping[tuple[type, str], Rule] = {
-    (Fact, "as_of"): _iso_date,
-    (Ttft, "as_of"): _iso_date,
+    (Fact, "as_of"): _DATE,
+    (Ttft, "as_of"): _DATE,
     (Ttft, "p50"): _TTFT,
     (Ttft, "p95"): _TTFT,
     (HardwareProfile, "id"): _NAME,
@@ -171,14 +215,11 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (ModelProfile, "max_context_tokens"): _COUNT,
     (Parameters, "total"): _PARAMETERS,
     (Parameters, "active"): _PARAMETERS,
-    (ModelFile, "file"): _matching(_FILE_NAME, "the name of a file, without a folder"),
+    (ModelFile, "file"): _FILE,
     (ModelFile, "bytes"): _COUNT,
-    (ModelFile, "sha256"): _matching(_SHA256, "64 lower-case hexadecimal digits"),
-    (ModelFile, "bytes_per_parameter"): _number(
-        f"bytes above 0 and at most {_MOST_BYTES_PER_PARAMETER}",
-        lambda x: 0 < x <= _MOST_BYTES_PER_PARAMETER,
-    ),
-    (ModelSource, "pypi"): _matching(_PINNED, "a package with its version, such as name==1.2.3"),
+    (ModelFile, "sha256"): _DIGEST,
+    (ModelFile, "bytes_per_parameter"): _BYTES_PER_PARAMETER,
+    (ModelSource, "pypi"): _PINNED,
     (Ability, "success_rate"): _FRACTION,
     (Ability, "greedy_success_rate"): _FRACTION,
     (Ability, "concentration"): _POSITIVE,
@@ -206,9 +247,9 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (LimitFacts, "max_output_tokens"): _WHOLE,
     (LimitFacts, "requests_per_minute"): _POSITIVE,
     (LimitFacts, "tokens_per_minute"): _POSITIVE,
-    (Auth, "env"): _key_variable,
-    (Auth, "file"): _key_file,
-    (Endpoint, "base_url"): _base_url,
+    (Auth, "env"): _KEY_VARIABLE,
+    (Auth, "file"): _KEY_FILE,
+    (Endpoint, "base_url"): _BASE_URL,
     (Placement, "tensor_parallel"): _COUNT,
     (Placement, "threads"): _COUNT,
     (Placement, "max_sequences"): _COUNT,
@@ -220,7 +261,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
 KEY_RULES: Mapping[tuple[type, str], Rule] = {
     (HardwareProfile, "peak_flops"): _one_of(DTYPES),
     (ModelProfile, "abilities"): _one_of(get_args(TaskKind)),
-    (Speed, "decode_tokens_per_s_by_wave"): _wave_width,
+    (Speed, "decode_tokens_per_s_by_wave"): _WAVE_WIDTH,
 }
 """Of the keys of mappings whose keys the schema leaves open."""
 

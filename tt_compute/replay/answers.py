@@ -32,7 +32,7 @@ class _Mathematics:
     """Compares each pair of answers once, whatever question they are of."""
 
     def __init__(self, process: MathProcess) -> None:
-        self.task = MathTask(process)
+        self.task: MathTask = MathTask(process)
         self._known: dict[frozenset[str], bool] = {}
 
     async def equal(self, first: Answer, second: Answer) -> bool:
@@ -147,7 +147,7 @@ class RecordedVerifier:
     def __init__(self, question: Question, spec: VerifierSpec) -> None:
         self._question = question
         self._spec = spec
-        self.accepts_at = spec.accepts_at
+        self.accepts_at: float = spec.accepts_at
 
     async def judge(
         self,

@@ -53,9 +53,9 @@ class RecordedGeneration:
         self._depth_told = 0
         self._depths: dict[int, int] = {}
         self._fresh = False
-        self.steps = 0
+        self.steps: int = 0
         self.widths: defaultdict[int, int] = defaultdict(int)
-        self.waves = 0
+        self.waves: int = 0
 
     def draw(self, n: int = 1) -> range:
         """Put the next ``n`` recorded samples in flight; there must be as many."""

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 
 from tt_compute.errors import UsageError
-from tt_compute.replay.answers import Question, VerifierSpec
+from tt_compute.replay.answers import Question
 from tt_compute.replay.figures import Bill, Figures, figures_of
 from tt_compute.replay.play import Course, Orders, Policy, orders_of, play_all, play_single
 from tt_compute.replay.recording import Recording
+from tt_compute.weights import parse_weight
 
-__all__ = ["Baselines", "Lab", "Report", "check_budget", "check_rewards", "fixed", "pass_at"]
+__all__ = ["Baselines", "Lab", "Report", "check_budget", "check_recorded", "fixed", "pass_at"]
 
 
 class Baselines(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Lab:
         self, questions: Sequence[Question], *, seed: int, shuffles: int, bill: Bill | None
     ) -> None:
         self.questions = questions
-        self.timed = all(question.recording.tokens is not None for question in questions)
+        self.timed: bool = all(question.recording.tokens is not None for question in questions)
         self._orders: Orders = orders_of(questions, seed, shuffles)
         self._shuffles = shuffles
         self._bill = bill
@@ -126,20 +127,29 @@ def check_budget(file: Path, recordings: Sequence[Recording], budget: int | None
     return held if budget is None else budget
 
 
-def check_rewards(file: Path, recordings: Sequence[Recording], spec: VerifierSpec | None) -> None:
-    """Refuse a verifier that reads what was not recorded.
+def check_recorded(file: Path, recordings: Sequence[Recording], policy: Policy) -> None:
+    """Refuse a policy that reads what was not recorded.
 
     Raises:
-        UsageError: A question has no rewards.
+        UsageError: A question has no rewards, or no log-probabilities.
     """
-    if spec is None or not spec.by_reward:
-        return
+    rewards = policy.verifier is not None and policy.verifier.by_reward
+    weighting = None if policy.weight is None else parse_weight(policy.weight)
     for one in recordings:
-        if one.reward is None:
-            raise UsageError(
-                f"{file}: question {str(one.question_id)!r} has no `reward`",
-                hint="use the verifier 'exact', which takes the recorded verdicts",
+        if rewards and one.reward is None:
+            raise _missing(
+                file, one, "reward", "the verifier 'exact', which takes the recorded verdicts"
             )
+        if weighting is not None and not weighting.judged and one.logprob is None:
+            raise _missing(
+                file, one, "logprob", "the weight 'verifier', which takes recorded rewards"
+            )
+
+
+def _missing(file: Path, one: Recording, field: str, instead: str) -> UsageError:
+    return UsageError(
+        f"{file}: question {str(one.question_id)!r} has no `{field}`", hint=f"use {instead}"
+    )
 
 
 def _known(chance: float) -> Course:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +15,6 @@ from tt_compute.types import Delta, Failed
 
 __all__ = ["Course", "Policy", "orders_of", "play", "play_all", "play_single"]
 
-T = TypeVar("T")
 Orders = Sequence[Sequence[Sequence[int]]]
 """Of each question, of each of its runs: the places of its samples in the order of drawing."""
 
@@ -30,6 +28,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     wave: int
     """Most samples in flight at once."""
     verifier: VerifierSpec | None = None
+    weight: str | None = None
+    """What votes weigh by."""
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,6 @@ async def play_all(questions: Sequence[Question], orders: Orders, policy: Policy
 async def play(question: Question, order: Sequence[int], policy: Policy) -> Course:
     """One question in one order."""
     generation = RecordedGeneration(question.recording, order)
-    luck = _Luck(0)
     outcome = await get_strategy(policy.strategy).run(
         Run(
             generation=generation,
@@ -78,14 +77,15 @@ async def play(question: Question, order: Sequence[int], policy: Policy) -> Cour
             max_samples=policy.budget,
             wave=policy.wave,
             stop_rule=policy.stop_rule,
+            weight=policy.weight,
             verifier=_verifier(question, policy),
-            rng=luck,
+            rng=random.Random(0),  # noqa: S311 - whatever it decides, all that it could have is averaged
             observer=_NOBODY,
             deadline_passed=_never,
         )
     )
     return Course(
-        right=_right(question, order, outcome, by_luck=luck.asked),
+        right=_right(question, order, outcome),
         abstained=float(outcome.answer is None),
         samples=len(outcome.ended),
         output_tokens=sum(one.event.usage.output_tokens for one in outcome.ended),
@@ -117,16 +117,6 @@ def play_single(question: Question) -> list[Course]:
     ]
 
 
-class _Luck(random.Random):
-    """Tells whether a strategy let it decide; how it decides is no matter, since all it could say is averaged."""
-
-    asked = False
-
-    def choice(self, seq: Sequence[T]) -> T:  # type: ignore[override]
-        self.asked = True
-        return super().choice(seq)
-
-
 class _Nobody:
     """Satisfies ``tt_compute.strategies.base.Observer``."""
 
@@ -152,16 +142,9 @@ def _cancelled(ended: Ended) -> bool:
     return isinstance(ended.event, Failed) or ended.event.finish_reason == "cancelled"
 
 
-def _right(question: Question, order: Sequence[int], outcome: Outcome, *, by_luck: bool) -> float:
+def _right(question: Question, order: Sequence[int], outcome: Outcome) -> float:
     """The verdict on the winner; of winners by luck the mean over all that could have been."""
     if outcome.winner is None:
         return 0.0
-    if not by_luck or not outcome.votes:
-        return float(question.right[order[outcome.winner]])
-    most = outcome.votes[0][1]
-    spoke: dict[str, int] = {}
-    for one in outcome.ended:
-        if one.answer is not None:
-            spoke.setdefault(one.answer.text, one.index)
-    leaders = [spoke[shown] for shown, votes in outcome.votes if votes == most]
+    leaders = outcome.tied or (outcome.winner,)
     return sum(question.right[order[leader]] for leader in leaders) / len(leaders)

@@ -17,6 +17,7 @@ from tt_compute.prompts import to_messages
 from tt_compute.replay.asked import Asked
 from tt_compute.replay.puzzles import Puzzle, PuzzleVerifier
 from tt_compute.replay.recording import Recording, lines_of
+from tt_compute.task_groups import first_error
 from tt_compute.types import Failed, Sample, SamplingParams, sample_seed
 from tt_compute.verify.base import Verifier
 from tt_compute.verify.code_tests import CodeTests
@@ -118,8 +119,8 @@ class Recorder:
         self._told = told
         self._sandbox = sandbox
         self._process = MathProcess()
-        self.recorded = 0
-        self.output_tokens = 0
+        self.recorded: int = 0
+        self.output_tokens: int = 0
         self.failures: list[tuple[str, TTComputeError]] = []
 
     async def run(self, questions: Sequence[tuple[int, Asked]]) -> None:
@@ -134,11 +135,10 @@ class Recorder:
             await self._sandbox.ready()
         judges = {place: self._judge(asked) for place, asked in questions}
         try:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(self._settings.concurrency):
-                    tasks.start_soon(self._work, left, judges)
-        except BaseExceptionGroup as many:
-            raise many.exceptions[0] from None
+            with first_error():
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(self._settings.concurrency):
+                        tasks.start_soon(self._work, left, judges)
         finally:
             self._process.close()
 

@@ -28,6 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "strategy": policy.strategy,
             "stop_rule": policy.stop_rule,
+            "weight": policy.weight,
             "budget": policy.budget,
             "wave": policy.wave,
             "pareto": self.pareto,

@@ -15,8 +15,10 @@ from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.trials import Drawn, contest_trials, vote_trials
 from tt_compute.stopping import parse_stop_rule
 
-__all__ = ["Course", "Courses", "courses_of"]
+__all__ = ["STRATEGIES", "Course", "Courses", "courses_of"]
 
+STRATEGIES = ("single", "majority", "best_of_n")
+"""Those that can be played through."""
 _POOL = 2048
 """Courses that the runs of a plan are drawn from."""
 

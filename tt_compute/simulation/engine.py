@@ -57,11 +57,11 @@ class SharedEngine:
         self._at = 0.0
         self._busy_until = 0.0
         self._pending = math.inf
-        self.backlog_s = 0.0
-        self.prefill_s = 0.0
-        self.decode_s = 0.0
-        self.overhead_s = 0.0
-        self.work_s = 0.0
+        self.backlog_s: float = 0.0
+        self.prefill_s: float = 0.0
+        self.decode_s: float = 0.0
+        self.overhead_s: float = 0.0
+        self.work_s: float = 0.0
 
     @property
     def rows(self) -> int:

@@ -36,8 +36,8 @@ class Member:
         self.replicas = replicas
         self.engines: list[Engine] = []
         self.unknown: dict[str, str] = {}
-        self.requests = 0
-        self.samples = 0
+        self.requests: int = 0
+        self.samples: int = 0
         self._tokens_usd = 0.0
         self._price = self._try_price()
         self._power = self._try_power()

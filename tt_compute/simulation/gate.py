@@ -42,8 +42,8 @@ class Gate:
 
     def __init__(self, machine: Machine) -> None:
         self._buckets = [_Bucket(limit) for limit in machine.limits]
-        self.requests = 0
-        self.tokens = 0.0
+        self.requests: int = 0
+        self.tokens: float = 0.0
 
     def opens_at(self, now: float, requests: int, tokens: float) -> float:
         """When so much may begin; ``now`` where nothing is in the way."""

@@ -11,6 +11,7 @@ from tt_compute.errors import (
     BackendUnavailable,
     ContextLengthError,
     InfeasibleError,
+    UnknownNameError,
     UnsupportedError,
 )
 from tt_compute.planning.choice import QUALITY_SLACK
@@ -20,7 +21,7 @@ from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.roofline import UnknownFact
 from tt_compute.planning.types import Candidate, Objective
 from tt_compute.profiles.schema import Ability, DeploymentSpec, Fact, TaskKind
-from tt_compute.simulation.courses import Courses, courses_of
+from tt_compute.simulation.courses import STRATEGIES, Courses, courses_of
 from tt_compute.simulation.machine import Machine, assumed_capabilities, machine_of
 from tt_compute.simulation.workload import Kind
 from tt_compute.types import Clock
@@ -200,7 +201,8 @@ class Router:
         return PlanRequest(
             task=kind.task,
             input_tokens=kind.input_tokens,
-            strategy=self._asked.strategy,
+            strategy=_played(self._asked.strategy),
+            one_deployment=True,
             stop_rule=self._asked.stop_rule,
             has_verifier=self._asked.strategy == "best_of_n",
         )
@@ -236,3 +238,17 @@ def _with_lengths(spec: DeploymentSpec, task: TaskKind, mean: float, p95: float)
 
 def _listed(reasons: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{deployment}: {reason}" for deployment, reason in reasons.items())
+
+
+def _played(strategy: str | None) -> str | None:
+    """The pinned strategy.
+
+    Raises:
+        UnknownNameError: It is none that can be played through.
+    """
+    if strategy is not None and strategy not in STRATEGIES:
+        raise UnknownNameError(
+            f"there is no simulation of the strategy {strategy!r}",
+            hint=f"simulated are {', '.join(STRATEGIES)}",
+        )
+    return strategy

@@ -41,15 +41,15 @@ class Run:
         step_s: float,
         ended: Callable[[float], None],
     ) -> None:
-        self.course = course
-        self.scale = scale
-        self.prompt = prompt
-        self.context = context
-        self.row_work_s = row_work_s
-        self.step_s = step_s
+        self.course: Course = course
+        self.scale: float = scale
+        self.prompt: int = prompt
+        self.context: float = context
+        self.row_work_s: float = row_work_s
+        self.step_s: float = step_s
         self._ended = ended
-        self.live = 0
-        self.prompted = False
+        self.live: int = 0
+        self.prompted: bool = False
 
     def tokens(self, sample: int) -> float:
         return self.course.tokens[sample] * self.scale

@@ -28,15 +28,15 @@ class ServiceEngine:
         self._machine = machine
         self._agenda = agenda
         self._rng = rng
-        self.gate = Gate(machine)
+        self.gate: Gate = Gate(machine)
         self._max_rows = math.inf if machine.max_rows is None else machine.max_rows
         self._waiting: deque[tuple[Run, int, float]] = deque()
         self._rows = 0
         self._busy_since = 0.0
         self._wakes_at: float | None = None
-        self.backlog_s = 0.0
-        self.busy_s = 0.0
-        self.row_s = 0.0
+        self.backlog_s: float = 0.0
+        self.busy_s: float = 0.0
+        self.row_s: float = 0.0
 
     @property
     def rows(self) -> int:

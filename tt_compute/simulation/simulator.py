@@ -32,9 +32,9 @@ class Played:
 
     def __init__(self, fleet: Sequence[Member], unserved: int) -> None:
         self.fleet = fleet
-        self.latencies_s = array("d")
+        self.latencies_s: array[float] = array("d")
         self.unserved = unserved
-        self.duration_s = 0.0
+        self.duration_s: float = 0.0
 
 
 class _Way:

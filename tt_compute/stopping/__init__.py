@@ -13,7 +13,12 @@ never wasteful: one-by-one drawing would have drawn every one of its samples too
 
 from tt_compute.stopping.agreement import AgreementRule
 from tt_compute.stopping.beta import BETA_THRESHOLD, BetaRule, beta_posterior
-from tt_compute.stopping.certainty import CertainRule, certain
+from tt_compute.stopping.certainty import (
+    CertainRule,
+    certain,
+    certain_by_weight,
+    fewest_until_certain_by_weight,
+)
 from tt_compute.stopping.dirichlet import DirichletRule, dirichlet_posterior
 from tt_compute.stopping.drawing import decided, fewest_more
 from tt_compute.stopping.esc import EscRule, esc_samples
@@ -54,11 +59,13 @@ __all__ = [
     "Votes",
     "beta_posterior",
     "certain",
+    "certain_by_weight",
     "decided",
     "dirichlet_posterior",
     "esc_samples",
     "fair_cap",
     "fewest_more",
+    "fewest_until_certain_by_weight",
     "is_score_rule",
     "parse_score_rule",
     "parse_stop_rule",

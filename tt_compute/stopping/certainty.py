@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,7 +12,13 @@ from tt_compute.stopping.parameters import Parameters
 from tt_compute.stopping.rule import Sees
 from tt_compute.stopping.votes import top_two
 
-__all__ = ["CertainRule", "certain", "fewest_until_certain"]
+__all__ = [
+    "CertainRule",
+    "certain",
+    "certain_by_weight",
+    "fewest_until_certain",
+    "fewest_until_certain_by_weight",
+]
 
 
 class CertainRule(msgspec.Struct, frozen=True):
@@ -53,3 +60,19 @@ def fewest_until_certain(counts: Sequence[int], remaining: int) -> int:
     first, second = top_two(counts)
     # After k votes for it the leader is certain once first + k - second > remaining - k.
     return max(0, (remaining - (first - second)) // 2 + 1)
+
+
+def certain_by_weight(weights: Sequence[float], remaining: int) -> bool:
+    """``certain`` where answers have the summed weights of their votes, none of which can be more than 1."""
+    return _ahead(weights) > remaining
+
+
+def fewest_until_certain_by_weight(weights: Sequence[float], remaining: int) -> int:
+    """``fewest_until_certain``, likewise: a lower bound, reached when all of them agree at weight 1."""
+    return max(0, math.floor((remaining - _ahead(weights)) / 2) + 1)
+
+
+def _ahead(weights: Sequence[float]) -> float:
+    """The leader's weight less the runner-up's."""
+    first, second = sorted([0.0, 0.0, *weights])[:-3:-1]
+    return first - second

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tt_compute.stopping.certainty import certain, fewest_until_certain
+from tt_compute.stopping.gate import Gate
 from tt_compute.stopping.rule import StopRule
 from tt_compute.stopping.votes import NO_VOTE, with_vote
 
@@ -21,7 +22,9 @@ def decided(rule: StopRule | None, counts: Sequence[int], remaining: int) -> boo
     """
     if rule is None:
         return False
-    return rule.settled(counts) or (remaining > 0 and certain(counts, remaining))
+    if rule.settled(counts):
+        return True
+    return remaining > 0 and not isinstance(rule, Gate) and certain(counts, remaining)
 
 
 def fewest_more(
@@ -60,4 +63,7 @@ def _fewest_if(
             return step
         votes = with_vote(votes, leader if vote is None else vote)
     rest = remaining - len(coming)
-    return len(coming) + min(rule.min_more(votes, rest), fewest_until_certain(votes, rest))
+    fewest = rule.min_more(votes, rest)
+    if not isinstance(rule, Gate):
+        fewest = min(fewest, fewest_until_certain(votes, rest))
+    return len(coming) + fewest

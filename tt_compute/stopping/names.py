@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 from tt_compute.errors import InvalidRequestError, UnknownNameError
 from tt_compute.stopping.agreement import AgreementRule
@@ -12,6 +13,7 @@ from tt_compute.stopping.beta import BetaRule
 from tt_compute.stopping.certainty import CertainRule
 from tt_compute.stopping.dirichlet import DirichletRule
 from tt_compute.stopping.esc import EscRule
+from tt_compute.stopping.gate import Gate
 from tt_compute.stopping.lead import LeadRule
 from tt_compute.stopping.pandora import PandoraRule
 from tt_compute.stopping.ppr import parse_ppr
@@ -20,6 +22,8 @@ from tt_compute.stopping.sprt import SprtRule
 from tt_compute.stopping.threshold import ThresholdRule
 
 __all__ = ["SCORE_RULES", "STOP_RULES", "is_score_rule", "parse_score_rule", "parse_stop_rule"]
+
+T = TypeVar("T")
 
 STOP_RULES: Mapping[str, Callable[[str], StopRule]] = MappingProxyType(
     {
@@ -48,15 +52,14 @@ def parse_stop_rule(text: str) -> StopRule:
         InvalidRequestError: It is one of scores, or its parameters are no numbers or out of range.
     """
     name, _, parameters = text.partition(":")
-    make = STOP_RULES.get(name)
-    if make is not None:
-        return make(parameters)
+    if name == "gate":
+        return Gate(parse_stop_rule(parameters))
     if name in SCORE_RULES:
         raise InvalidRequestError(
             f"the stop rule {name!r} is about scores, and a vote has none",
             hint=f"use it with the strategy 'best_of_n' and a verifier; of votes: {', '.join(STOP_RULES)}",
         )
-    raise _unknown(name)
+    return _known(name, STOP_RULES)(parameters)
 
 
 def parse_score_rule(text: str) -> ScoreRule:
@@ -67,15 +70,12 @@ def parse_score_rule(text: str) -> ScoreRule:
         InvalidRequestError: It is one of votes, or its parameters are no numbers or out of range.
     """
     name, _, parameters = text.partition(":")
-    make = SCORE_RULES.get(name)
-    if make is not None:
-        return make(parameters)
     if name in STOP_RULES:
         raise InvalidRequestError(
             f"the stop rule {name!r} ends a vote, and scored samples hold none",
             hint=f"use it with the strategy 'majority'; of scores: {', '.join(SCORE_RULES)}",
         )
-    raise _unknown(name)
+    return _known(name, SCORE_RULES)(parameters)
 
 
 def is_score_rule(text: str) -> bool:
@@ -83,10 +83,12 @@ def is_score_rule(text: str) -> bool:
     return text.partition(":")[0] in SCORE_RULES
 
 
-def _unknown(name: str) -> UnknownNameError:
+def _known(name: str, rules: Mapping[str, T]) -> T:
+    if name in rules:
+        return rules[name]
     known = [*STOP_RULES, *SCORE_RULES]
     near = difflib.get_close_matches(name, known, n=1)
-    return UnknownNameError(
+    raise UnknownNameError(
         f"there is no stop rule {name!r}",
         hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
     )

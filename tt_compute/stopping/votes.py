@@ -23,7 +23,7 @@ class Votes(Sequence[int]):
     __slots__ = ("_counts", "order")
 
     def __init__(self, order: Iterable[int] = ()) -> None:
-        self.order = tuple(order)
+        self.order: tuple[int, ...] = tuple(order)
         self._counts = [0] * (max(self.order, default=NO_VOTE) + 1)
         for place in self.order:
             if place != NO_VOTE:

@@ -21,6 +21,7 @@ from tt_compute.verify.base import Answer, Task, Verifier
 
 __all__ = [
     "Ended",
+    "Leg",
     "Needs",
     "Observer",
     "Opener",
@@ -52,13 +53,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """Full text of the sample that stands for the answer; empty when there is none."""
     winner: int | None
-    """Index of that sample."""
+    """Index of that sample; None when there is none, or the text is that of no sample."""
+    tied: tuple[int, ...] = ()
+    """Samples of the answers that stood equal, the winner's among them, where luck decided between several."""
     stop_reason: StopReason
     stop_posterior: float | None
     ended: tuple[Ended, ...]
     """Every sample that was drawn, by index."""
     votes: tuple[tuple[str, int], ...] = ()
     """Shown answer and number of votes, leader first."""
+    stage: int = 0
+    """Which of the plan's deployments answered; ``votes`` are its own."""
+    own_votes: tuple[int, ...] | None = None
+    """Votes of the first deployment where another one answered, those for the answer first; None = ``votes``."""
     verifier_tokens: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -106,6 +113,15 @@ class Opener(Protocol):
         ...
 
 
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan has a further deployment do."""
+
+    strategy: str
+    stop_rule: str | None
+    max_samples: int
+    wave: int
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """All a strategy may use."""
 
@@ -117,6 +133,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     wave: int
     """Most samples in flight at once."""
     stop_rule: str | None
+    weight: str | None = None
+    """What votes weigh by, as ``tt_compute.weights.parse_weight`` reads it; None = all alike."""
     verifier: Verifier | None
     rng: random.Random
     """Seeded from the request; breaks ties."""
@@ -129,8 +147,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How samples of ``generation`` are drawn."""
     open: Opener | None = None
     """None = recorded samples, or others that no further prompt can be put to."""
-    rungs: int = 1
-    """Deployments that ``open`` may use."""
+    legs: tuple[Leg, ...] = ()
+    """The plan's further deployments; ``rung=1`` of ``open`` is the first of them."""
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import anyio
 import anyio.abc
-import msgspec
 
-from tt_compute.errors import TTComputeError, UsageError, VerifierError
+from tt_compute.errors import UsageError
 from tt_compute.results import StopReason
 from tt_compute.stopping import parse_score_rule
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
-from tt_compute.verify.base import Judgement, Verifier
+from tt_compute.strategies.judgements import Judgements
+from tt_compute.verify.base import Verifier
 
 __all__ = ["BestOfN"]
 
@@ -35,7 +33,7 @@ class BestOfN:
     """
 
     name = "best_of_n"
-    needs = Needs(verifier=True)
+    needs: Needs = Needs(verifier=True)
 
     async def run(self, run: Run) -> Outcome:
         """Draw and judge until a sample is accepted, the budget is spent or the deadline has passed.
@@ -60,8 +58,7 @@ class _Contest:
         self._rule = None if run.stop_rule is None else parse_score_rule(run.stop_rule)
         self._collector = Collector(run)
         self._judging: set[anyio.CancelScope] = set()
-        self._judgements: dict[int, Judgement] = {}
-        self._failures: dict[int, TTComputeError] = {}
+        self._judgements = Judgements(run, verifier)
         self._reason: StopReason | None = None
         self._judged = anyio.Event()
 
@@ -106,34 +103,26 @@ class _Contest:
     async def _judge(self, ended: Ended, scope: anyio.CancelScope) -> None:
         try:
             with scope:
-                self._score(ended, await self._verdict(ended))
-        except TTComputeError as error:
-            self._failures[ended.index] = error
+                scored = await self._judgements.judge(ended)
+                if scored is not None:
+                    self._take(scored)
         finally:
             self._judging.discard(scope)
             self._judged.set()
         self._go_on()
 
-    async def _verdict(self, ended: Ended) -> Judgement:
-        judgement = await self._verifier.judge(self._run.messages, ended.event.text, ended.answer)
-        if math.isnan(judgement.score):
-            raise VerifierError(f"{self._verifier.name} gave NaN for sample {ended.index}")
-        return judgement
-
-    def _score(self, ended: Ended, judgement: Judgement) -> None:
-        self._judgements[ended.index] = judgement
-        scored = msgspec.structs.replace(ended, score=judgement.score)
-        self._collector.ended[ended.index] = scored
+    def _take(self, scored: Ended) -> None:
+        self._collector.ended[scored.index] = scored
         self._run.observer.on_ended(scored)
-        if self._reason is None and (reason := self._good_enough(judgement.score)) is not None:
+        score = self._judgements.given[scored.index].score
+        if self._reason is None and (reason := self._good_enough(score)) is not None:
             self._stop(reason)
 
     def _good_enough(self, score: float) -> StopReason | None:
         """Why the run is over now that this score has come, if it is."""
         if self._rule is None:
             return "verifier" if score >= self._verifier.accepts_at else None
-        scores = [judgement.score for judgement in self._judgements.values()]
-        return "settled" if self._rule.settled(scores) else None
+        return "settled" if self._rule.settled(self._judgements.scores) else None
 
     async def _watch_deadline(self) -> None:
         """Stop judging at the deadline, when no sample is live whose end would tell of it."""
@@ -152,21 +141,17 @@ class _Contest:
             stop_reason=self._reason or reason,
             stop_posterior=None,
             ended=self._collector.by_index(),
-            verifier_tokens=sum(judgement.tokens for judgement in self._judgements.values()),
-            warnings=(*self._collector.warnings(), *self._warnings(), *notes),
+            verifier_tokens=self._judgements.tokens,
+            warnings=(*self._collector.warnings(), *self._judgements.warnings(), *notes),
         )
 
     def _winner(self) -> tuple[Ended | None, tuple[str, ...]]:
         """The best sample, and what to warn of."""
-        ended = self._collector.ended
-        if self._judgements:
-            best = min(self._judgements, key=lambda i: (-self._judgements[i].score, i))
-            return ended[best], self._refused(self._judgements[best].score)
-        if self._failures:
-            first = self._failures[min(self._failures)]
-            raise VerifierError(
-                f"no sample could be judged by {self._verifier.name}: {first}", hint=first.hint
-            ) from first
+        given = self._judgements.given
+        if given:
+            best = min(given, key=lambda i: (-given[i].score, i))
+            return self._collector.ended[best], self._refused(given[best].score)
+        self._judgements.raise_if_all_failed()
         self._collector.raise_if_nothing_came()
         unjudged = [one for one in self._collector.by_index() if finished(one)]
         winner = spokesman([one for one in unjudged if one.answer is not None] or unjudged)
@@ -174,9 +159,3 @@ class _Contest:
 
     def _refused(self, best_score: float) -> tuple[str, ...]:
         return (f"{self._verifier.name} refused every sample",) if best_score <= 0 else ()
-
-    def _warnings(self) -> tuple[str, ...]:
-        return tuple(
-            f"sample {index} could not be judged: {error}"
-            for index, error in sorted(self._failures.items())
-        )

@@ -33,7 +33,7 @@ class Collector:
         self._events: AsyncIterator[Event] | None = None
         self.ended: dict[int, Ended] = {}
         self.lost: TTComputeError | None = None
-        self.late = False
+        self.late: bool = False
 
     @property
     def drawn(self) -> int:

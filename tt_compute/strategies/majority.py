@@ -5,8 +5,10 @@ from __future__ import annotations
 from tt_compute.results import StopReason
 from tt_compute.stopping import decided, fewest_more, parse_stop_rule
 from tt_compute.strategies.base import Outcome, Run
-from tt_compute.strategies.collecting import Collector, finished, spokesman
-from tt_compute.strategies.voting import Ballot
+from tt_compute.strategies.collecting import Collector
+from tt_compute.strategies.voting import Ballot, vote_outcome
+from tt_compute.strategies.weighted import WeightedVote
+from tt_compute.weights import parse_weight
 
 __all__ = ["Majority"]
 
@@ -26,6 +28,8 @@ class Majority:
     ``stop_reason`` is ``settled`` when the stop rule is satisfied, and also when the leader cannot be
     caught within the budget; ``stop_posterior``, the rule's own figure, is then below its threshold.
     Without a stop rule the whole budget is drawn.
+
+    Where ``Run.weight`` says so, votes weigh by how sure of each sample one is: see ``WeightedVote``.
     """
 
     name = "majority"
@@ -35,8 +39,11 @@ class Majority:
 
         Raises:
             TTComputeError: Every sample failed, or the generation was lost before there was a vote.
-            UnknownNameError: There is no such stop rule.
+            UnknownNameError: There is no such stop rule, or no such weight.
+            UsageError: The weights are a verifier's, and the run has none.
         """
+        if run.weight is not None:
+            return await WeightedVote(run, parse_weight(run.weight)).hold()
         return await _Vote(run).hold()
 
 
@@ -107,18 +114,6 @@ class _Vote:
         self._run.observer.on_votes(self._ballot.standing(), self._posterior)
 
     def _outcome(self, reason: StopReason) -> Outcome:
-        winners = self._ballot.winners(self._run.rng)
-        samples = self._collector.by_index()
-        if not winners:
-            self._collector.raise_if_nothing_came()
-        winner = spokesman(winners or [one for one in samples if finished(one)])
-        return Outcome(
-            answer=None if winner is None else winner.answer,
-            text="" if winner is None else winner.event.text,
-            winner=None if winner is None else winner.index,
-            stop_reason=reason,
-            stop_posterior=self._posterior,
-            ended=samples,
-            votes=self._ballot.standing(winners),
-            warnings=self._collector.warnings(),
+        return vote_outcome(
+            self._run, self._collector, self._ballot, reason, posterior=self._posterior
         )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+from tt_compute.results import StopReason
 from tt_compute.stopping import NO_VOTE, Votes
-from tt_compute.strategies.base import Ended
-from tt_compute.strategies.collecting import spokesman
+from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.verify.base import Answer, Task
 
-__all__ = ["Ballot"]
+__all__ = ["Ballot", "Weights", "vote_outcome"]
+
+Weights = Mapping[int, float]
+"""What the vote of each sample counts, by its index; one that is not in it counts nothing."""
 
 
 class Ballot:
@@ -63,29 +67,83 @@ class Ballot:
                 coming.append(await clusters.place(ended.answer))
         return coming
 
-    def winners(self, rng: random.Random) -> list[Ended]:
-        """The voters of the largest cluster; ``rng`` decides between equal ones. Empty without votes."""
-        most = max(map(len, self._voters), default=0)
-        tied = [voters for voters in self._voters if len(voters) == most]
-        if len(tied) > 1:
-            return rng.choice(tied)
-        return tied[0] if tied else []
+    def sizes(self, weights: Weights | None = None) -> list[float]:
+        """Of each cluster its votes, or the sum of their weights, in the order in which the clusters came up."""
+        return [_size(voters, weights) for voters in self._voters]
 
-    def standing(self, leader: list[Ended] | None = None) -> tuple[tuple[str, int], ...]:
-        """Shown answer and votes of each cluster, most votes first.
+    def leaders(self, weights: Weights | None = None) -> list[list[Ended]]:
+        """The voters of the largest cluster, or of each one that is as large; empty without votes."""
+        sizes = self.sizes(weights)
+        most = max(sizes, default=0)
+        return [voters for voters, size in zip(self._voters, sizes, strict=True) if size == most]
+
+    def standing(
+        self, leader: list[Ended] | None = None, weights: Weights | None = None
+    ) -> tuple[tuple[str, int], ...]:
+        """Shown answer and votes of each cluster, the largest first.
 
         Args:
             leader: The voters to name first among equals; None = those that came up first.
+            weights: What clusters are as large as; None = their votes.
         """
-        ranked = sorted(self._voters, key=lambda voters: (-len(voters), voters is not leader))
+        ranked = sorted(
+            self._voters, key=lambda voters: (-_size(voters, weights), voters is not leader)
+        )
         return tuple((_shown(voters), len(voters)) for voters in ranked)
 
 
-def _shown(voters: list[Ended]) -> str:
+def vote_outcome(
+    run: Run,
+    collector: Collector,
+    ballot: Ballot,
+    reason: StopReason,
+    *,
+    posterior: float | None = None,
+    weights: Weights | None = None,
+) -> Outcome:
+    """The answer of the leading cluster; the run's seed decides between equal ones.
+
+    Raises:
+        TTComputeError: Nobody voted, because every sample failed or the generation was lost.
+    """
+    leaders = ballot.leaders(weights)
+    winners: list[Ended] = []
+    if leaders:
+        winners = leaders[0] if len(leaders) == 1 else run.rng.choice(leaders)
+    samples = collector.by_index()
+    if not winners:
+        collector.raise_if_nothing_came()
+    winner = spokesman(winners or [one for one in samples if finished(one)])
+    return Outcome(
+        answer=None if winner is None else winner.answer,
+        text="" if winner is None else winner.event.text,
+        winner=None if winner is None else winner.index,
+        tied=tuple(_speaker(voters).index for voters in leaders) if len(leaders) > 1 else (),
+        stop_reason=reason,
+        stop_posterior=posterior,
+        ended=samples,
+        votes=ballot.standing(winners, weights),
+        warnings=collector.warnings(),
+    )
+
+
+def _size(voters: list[Ended], weights: Weights | None) -> float:
+    # Summed exactly, so that equal sums are equal whatever the order.
+    if weights is None:
+        return len(voters)
+    return math.fsum(weights.get(voter.index, 0.0) for voter in voters)
+
+
+def _speaker(voters: list[Ended]) -> Ended:
     speaker = spokesman(voters)
     assert speaker is not None
-    assert speaker.answer is not None
-    return speaker.answer.text
+    return speaker
+
+
+def _shown(voters: list[Ended]) -> str:
+    answer = _speaker(voters).answer
+    assert answer is not None
+    return answer.text
 
 
 class _Equivalence:

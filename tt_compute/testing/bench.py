@@ -31,8 +31,8 @@ class Bench:
     def __init__(self, *, clock: Clock, folder: Path) -> None:
         self.clock = clock
         folders = {"TTC_DATA_DIR": str(folder / "data"), "TTC_CACHE_DIR": str(folder / "cache")}
-        self.environ = {**os.environ, **folders}
-        self.config = _default_config(**folders)
+        self.environ: dict[str, str] = {**os.environ, **folders}
+        self.config: Config = _default_config(**folders)
         self._clients: list[Client] = []
         self._async_clients: list[AsyncClient] = []
         self._ready: list[MockClient | MockAsyncClient] = []

@@ -70,7 +70,7 @@ def check_pattern(pattern: str) -> None:
     """Refuse what is no regular expression."""
     try:
         re.compile(pattern)
-    except re.error as exc:
+    except (re.error, OverflowError, RecursionError) as exc:
         raise ValueError(f"pattern {pattern!r} is no regular expression: {exc}") from exc
 
 

@@ -101,7 +101,7 @@ def read_asked(data: bytes, *, seed: int) -> Asked:
     """
     try:
         body = _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidRequestError(f"the body cannot be used: {exc}") from exc
     n = 1 if body.n is None else body.n
     if not 1 <= n <= _MAX_N:

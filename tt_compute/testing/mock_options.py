@@ -92,4 +92,6 @@ class MockOptions(
         try:
             return msgspec.convert(fields, Capabilities)
         except msgspec.ValidationError as exc:
-            raise ValueError(f"capabilities: {exc}") from exc
+            # Whoever converts the options tells their place in the same way.
+            what, _, where = str(exc).partition(" - at `$.")
+            raise ValueError(f"capabilities: {where.rstrip('`')}: {what}") from exc

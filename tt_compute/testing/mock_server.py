@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Self
 
@@ -15,6 +15,7 @@ from tt_compute.errors import (
     BackendError,
     ConnectionFailed,
     EngineDied,
+    InvalidRequestError,
     TTComputeError,
     UnknownNameError,
     UsageError,
@@ -41,6 +42,8 @@ __all__ = ["MockServer"]
 _PATH = "/v1"
 _LEAVE_S = 1.0
 """Longest that requests under way may take to let go when the server ends."""
+_MAX_BODY_BYTES = 32 * 1024 * 1024
+"""Of a request. Above the prompts of a million tokens that services take; aiohttp's own limit is below them."""
 _BROKEN = b'{"id": "chatcmpl-broken", "choices": [{"mess'
 
 
@@ -101,7 +104,7 @@ class MockServer:
                 await backend.aclose()
 
     def application(self) -> web.Application:
-        made = web.Application()
+        made = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_errors_of_services])
         made.router.add_get(f"{_PATH}/models", self._models)
         made.router.add_post(f"{_PATH}/chat/completions", self._complete)
         return made
@@ -113,7 +116,7 @@ class MockServer:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         number = next(self._numbers)
         try:
-            asked = read_asked(await request.read(), seed=sample_seed(self._seed, number))
+            asked = read_asked(await _body(request), seed=sample_seed(self._seed, number))
             async with aclosing(self._events(self._backend(asked.model), asked)) as events:
                 if asked.stream:
                     return await _Stream(request, number, asked).send(events)
@@ -137,6 +140,9 @@ class MockServer:
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    if not host:
+        # It would be every address, and the URL none.
+        raise UsageError("cannot listen at an empty host", hint="0.0.0.0 is every address")
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as exc:
@@ -144,6 +150,36 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
             f"cannot listen at {host}:{port}: {exc.strerror or exc}",
             hint="--port 0 takes a port that is free",
         ) from exc
+    except UnicodeError as exc:
+        raise UsageError(
+            f"cannot listen at {host!r}: it is no name of a host", hint="such as 127.0.0.1"
+        ) from exc
+
+
+async def _body(request: web.Request) -> bytes:
+    """All of it.
+
+    Raises:
+        InvalidRequestError: It is not what its headers say, such as compressed.
+    """
+    try:
+        return await request.read()
+    except web.RequestPayloadError as exc:
+        raise InvalidRequestError("the body is not encoded as its headers say") from exc
+
+
+@web.middleware
+async def _errors_of_services(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What aiohttp itself refuses (a path, a method, a size), in the form of the other refusals."""
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        error = InvalidRequestError(f"{request.method} {request.path}: {exc.reason}")
+        allowed = exc.headers.getall("Allow", [])
+        headers = {"Allow": ", ".join(allowed)} if allowed else None
+        return _json(refusal(error).body, status=exc.status, headers=headers)
 
 
 async def _whole(number: int, asked: Asked, events: AsyncGenerator[Event, None]) -> web.Response:
@@ -184,6 +220,13 @@ class _Stream:
         Raises:
             TTComputeError: A choice failed before anything was sent.
         """
+        try:
+            return await self._send(events)
+        except ConnectionResetError:
+            # Whoever asked has gone, and was faster than the cancellation of this.
+            return self._response
+
+    async def _send(self, events: AsyncGenerator[Event, None]) -> web.StreamResponse:
         samples: list[Sample] = []
         async for event in events:
             if isinstance(event, Failed):

@@ -80,7 +80,7 @@ class Trial:
         self._name = name
         self._seeds = 0
         self.live = live
-        self.allowed = frozenset({MOCK, *allowed})
+        self.allowed: frozenset[str] = frozenset({MOCK, *allowed})
         self.how = how
         self.deck: Deck | None = None
         self._accounts: dict[int, tuple[Account, float]] = {}

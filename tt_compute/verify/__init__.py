@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tt_compute.verify.base import Answer as Answer
+    from tt_compute.verify.base import Equality as Equality
     from tt_compute.verify.base import Judgement as Judgement
     from tt_compute.verify.base import Verifier as Verifier
     from tt_compute.verify.code_tests import CodeTest as CodeTest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tt_compute.verify.sandbox.types import Program as Program
     from tt_compute.verify.sandbox.types import Ran as Ran
     from tt_compute.verify.sandbox.types import Sandbox as Sandbox
+    from tt_compute.verify.scorer import ScorerVerifier as ScorerVerifier
     from tt_compute.verify.specs import get_verifier as get_verifier
     from tt_compute.verify.tasks import get_task as get_task
     from tt_compute.verify.text_process import JsonSchemaVerifier as JsonSchemaVerifier
@@ -46,6 +48,7 @@ _HOMES = {
     "CodeTest": "code_tests",
     "CodeTests": "code_tests",
     "CodeVerifier": "code_verifier",
+    "Equality": "base",
     "ExactVerifier": "verifiers",
     "Judgement": "base",
     "JsonSchemaVerifier": "text_process",
@@ -56,6 +59,7 @@ _HOMES = {
     "Ran": "sandbox.types",
     "RegexVerifier": "text_process",
     "Sandbox": "sandbox.types",
+    "ScorerVerifier": "scorer",
     "TextProcess": "text_process",
     "Verifier": "base",
     "Weighted": "combine",
@@ -74,6 +78,7 @@ __all__ = [
     "CodeTest",
     "CodeTests",
     "CodeVerifier",
+    "Equality",
     "ExactVerifier",
     "JsonSchemaVerifier",
     "JudgeVerifier",
@@ -84,6 +89,7 @@ __all__ = [
     "Ran",
     "RegexVerifier",
     "Sandbox",
+    "ScorerVerifier",
     "TextProcess",
     "Verifier",
     "Weighted",

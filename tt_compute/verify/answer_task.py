@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from tt_compute.errors import VerifierError
 from tt_compute.profiles.schema import TaskKind
-from tt_compute.verify.base import Answer
+from tt_compute.verify.base import Answer, Equality
 from tt_compute.verify.marks import visible
 
 __all__ = ["AnswerTask"]
@@ -17,12 +17,14 @@ class AnswerTask(ABC):
 
     Attributes:
         warnings: What the caller should know after the run; each text once.
+        equality: Which answers vote together; None = those that ``compare`` holds for the same.
     """
 
     kind: TaskKind
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.equality: Equality | None = None
 
     def extract(self, text: str, *, truncated: bool) -> Answer | None:
         """The answer in a sample; None abstains. Reasoning in think tags is not part of the text."""
@@ -47,8 +49,9 @@ class AnswerTask(ABC):
         """Like ``compare``, for votes: what could not be found out is "no", with a warning."""
         if first.key == second.key:
             return True
+        same = self.compare if self.equality is None else self.equality.same
         try:
-            return await self.compare(first, second)
+            return await same(first, second)
         except VerifierError as error:
             self.warn(f"{error.message}; counted as different answers")
             return False

@@ -8,10 +8,13 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from tt_compute.profiles.schema import TaskKind
-from tt_compute.types import Message, Reliability
+from tt_compute.types import Message, Reliability, Sample
 
 __all__ = [
     "Answer",
+    "Asking",
+    "Equality",
+    "EqualityCallable",
     "Fallible",
     "Judgement",
     "Readied",
@@ -53,6 +56,22 @@ class Task(Protocol):
         ...
 
 
+class Equality(Protocol):
+    """Tells which answers vote together. Those with equal keys do so unasked."""
+
+    async def same(self, first: Answer, second: Answer) -> bool:
+        """Whether both are the same answer.
+
+        Raises:
+            VerifierError: It could not be found out; for a vote that is "no", with a warning.
+        """
+        ...
+
+
+EqualityCallable = Callable[[str, str], bool | Awaitable[bool]]
+"""A user's own: (answer, answer) -> whether they are the same; a plain function runs in a worker thread."""
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What a verifier says of one sample."""
 
@@ -60,6 +79,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """Higher is better; 1.0 is accepted, 0.0 refused, for verifiers that accept or refuse."""
     tokens: int = 0
     """Tokens that judging took, when a model judged."""
+    reason: str = ""
+    """What is wrong, in words for whoever tries again; empty = it does not say. Never the right answer."""
 
 
 class Verifier(Protocol):
@@ -89,8 +110,21 @@ class Fallible(Protocol):
 
 
 @runtime_checkable
+class Asking(Protocol):
+    """Optional ability of a verifier: to put any other question to the model that judges."""
+
+    async def ask(self, messages: tuple[Message, ...]) -> Sample:
+        """The model's one completion, drawn greedily.
+
+        Raises:
+            VerifierError: It could not be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class Readied(Protocol):
-    """Optional ability of a verifier: to find out before a sample is drawn whether it can judge at all."""
+    """Optional ability of a verifier or an equality: to find out before a sample is drawn whether it can judge at all."""
 
     async def ready(self) -> None:
         """Make ready what judging needs.
@@ -101,5 +135,6 @@ class Readied(Protocol):
         ...
 
 
-VerifierCallable = Callable[[str, str], float | bool | Awaitable[float | bool]]
-"""A user's own: (prompt, text) -> score or verdict; a plain function runs in a worker thread."""
+Verdict = float | bool | Judgement
+VerifierCallable = Callable[[str, str], Verdict | Awaitable[Verdict]]
+"""A user's own: (prompt, text) -> score, verdict, or score and reason; a plain function runs in a worker thread."""

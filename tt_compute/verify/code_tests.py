@@ -15,6 +15,15 @@ from tt_compute.verify.sandbox.types import Case, Limits, Ran
 __all__ = ["CodeTest", "CodeTests", "load_tests", "read_text"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_TOLD_CHARS = 500
+"""Of one thing that is told of a test that failed."""
+_ENDED = {
+    "cpu": "it took too much processor time",
+    "wall": "it took too long",
+    "output": "it printed too much",
+    "signal": "it crashed",
+    "not_run": "the time for all tests was over",
+}
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 
 
@@ -56,6 +65,28 @@ class CodeTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.call is not None:
             return ran.value is not None and _is_value(ran.value, self.expected)
         return ran.checked
+
+    def told(self, ran: Ran) -> str:
+        """What was asked of the program, and what it did, in words."""
+        if self.check is not None:
+            asked = f"this code must run after the program:\n{_short(self.check)}"
+        elif self.call is not None:
+            args = ", ".join(map(repr, self.args))
+            asked = f"{self.call}({_short(args)}) must return {_short(repr(self.expected))}"
+        else:
+            asked = (
+                f"on the input {_short(self.stdin)!r} it must print {_short(self.stdout or '')!r}"
+            )
+        return f"{asked}\n{self._did(ran)}"
+
+    def _did(self, ran: Ran) -> str:
+        if ran.ended != "exit":
+            return f"It was ended: {_ENDED.get(ran.ended, ran.ended)}."
+        if ran.stderr.strip():
+            return f"It failed with:\n{_short(ran.stderr.strip(), tail=True)}"
+        if self.call is not None:
+            return f"It returned {_short(str(ran.value))}."
+        return f"It printed {_short(ran.stdout)!r}."
 
 
 class CodeTests(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +138,12 @@ def read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidRequestError(f"{file}: cannot be read: {error}") from error
+
+
+def _short(text: str, *, tail: bool = False) -> str:
+    if len(text) <= MAX_TOLD_CHARS:
+        return text
+    return f"...{text[-MAX_TOLD_CHARS:]}" if tail else f"{text[:MAX_TOLD_CHARS]}..."
 
 
 def _lines(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from tt_compute.types import Message
 from tt_compute.verify.base import Answer, Judgement
-from tt_compute.verify.code_tests import CodeTests
+from tt_compute.verify.code_tests import CodeTest, CodeTests
 from tt_compute.verify.sandbox.types import Case, Limits, Program, Ran, Sandbox
 
 __all__ = ["Agreement", "CodeVerifier", "dual_agreement"]
@@ -28,7 +28,7 @@ class CodeVerifier:
     """
 
     name = "code"
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, tests: CodeTests, sandbox: Sandbox) -> None:
         self._tests = tests
@@ -50,13 +50,21 @@ class CodeVerifier:
             VerifierError: The sandbox could not be used, or failed.
         """
         if answer is None:
-            return Judgement(score=0.0)
+            return Judgement(score=0.0, reason="There is no program in the answer.")
         tests = self._tests.tests
         cases = tuple(test.case() for test in tests)
         program = Program(source=answer.text, cases=cases, limits=self._tests.limits)
         ran = await self._sandbox.run(program)
-        passed = sum(test.passed(one) for test, one in zip(tests, ran, strict=True))
-        return Judgement(score=passed / len(tests))
+        failed = [(test, one) for test, one in zip(tests, ran, strict=True) if not test.passed(one)]
+        return Judgement(
+            score=1 - len(failed) / len(tests),
+            reason=_reason(len(tests), *failed[0], failed=len(failed)) if failed else "",
+        )
+
+
+def _reason(tests: int, test: CodeTest, ran: Ran, *, failed: int) -> str:
+    """The first test that failed, and what the program did instead."""
+    return f"{failed} of {tests} tests failed. The first of them: {test.told(ran)}"
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,14 +17,14 @@ Part = Verifier | VerifierCallable
 
 
 class _Combined(ABC):
-    accepts_at = 1.0
+    accepts_at: float = 1.0
     _word: str
 
     def __init__(self, *parts: Part) -> None:
         if not parts:
             raise InvalidRequestError(f"{self._word} needs at least one verifier")
         self._parts = tuple(as_verifier(part) for part in parts)
-        self.name = f"{self._word}({', '.join(part.name for part in self._parts)})"
+        self.name: str = f"{self._word}({', '.join(part.name for part in self._parts)})"
 
     @property
     @abstractmethod
@@ -73,7 +73,8 @@ class AllOf(_Combined):
             judgement = await part.judge(messages, text, answer)
             tokens += judgement.tokens
             if not judgement.score >= part.accepts_at:
-                return Judgement(score=number / len(self._parts), tokens=tokens)
+                score = number / len(self._parts)
+                return Judgement(score=score, tokens=tokens, reason=judgement.reason)
         return Judgement(score=1.0, tokens=tokens)
 
 
@@ -101,6 +102,7 @@ class AnyOf(_Combined):
         """
         tokens = 0
         failure: VerifierError | None = None
+        reasons: list[str] = []
         for part in self._parts:
             try:
                 judgement = await part.judge(messages, text, answer)
@@ -110,9 +112,10 @@ class AnyOf(_Combined):
             tokens += judgement.tokens
             if judgement.score >= part.accepts_at:
                 return Judgement(score=1.0, tokens=tokens)
+            reasons.append(judgement.reason)
         if failure is not None:
             raise failure
-        return Judgement(score=0.0, tokens=tokens)
+        return Judgement(score=0.0, tokens=tokens, reason=_joined(reasons))
 
 
 class Weighted(_Combined):
@@ -159,8 +162,14 @@ class Weighted(_Combined):
             weight * one.score for weight, one in zip(self._weights, judged, strict=True)
         )
         return Judgement(
-            score=total / math.fsum(self._weights), tokens=sum(one.tokens for one in judged)
+            score=total / math.fsum(self._weights),
+            tokens=sum(one.tokens for one in judged),
+            reason=_joined([one.reason for one in judged]),
         )
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, reasons))
 
 
 def _rates(true_positive_rate: float, false_positive_rate: float) -> Reliability | None:

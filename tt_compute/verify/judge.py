@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tt_compute.errors import TTComputeError, VerifierError
 from tt_compute.types import Message, Reliability, Sample
 from tt_compute.verify.base import Answer, Judgement
 from tt_compute.verify.marks import visible
 
-__all__ = ["Ask", "JudgeVerifier"]
+__all__ = ["Ask", "JudgeVerifier", "marked", "question_of"]
 
 Ask = Callable[[tuple[Message, ...]], Awaitable[Sample]]
 """Puts a prompt to the judging model, greedily, and gives its one completion."""
@@ -33,12 +33,27 @@ class JudgeVerifier:
         reliability: How often it errs; None = unknown, and then so is the quality of what it picks.
     """
 
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, ask: Ask, deployment: str, reliability: Reliability | None = None) -> None:
         self._ask = ask
-        self.name = f"judge={deployment}"
+        self.name: str = f"judge={deployment}"
         self.reliability = reliability
+
+    async def ask(self, messages: tuple[Message, ...]) -> Sample:
+        """The model's completion of any prompt.
+
+        Raises:
+            VerifierError: It could not be asked.
+        """
+        try:
+            return await self._ask(messages)
+        except VerifierError:
+            raise
+        except TTComputeError as error:
+            raise VerifierError(
+                f"{self.name} could not be asked: {error.message}", hint=error.hint
+            ) from error
 
     async def judge(
         self,
@@ -51,14 +66,7 @@ class JudgeVerifier:
         Raises:
             VerifierError: It could not be asked, or gave no verdict.
         """
-        try:
-            sample = await self._ask(_prompt(messages, visible(text)))
-        except VerifierError:
-            raise
-        except TTComputeError as error:
-            raise VerifierError(
-                f"{self.name} could not be asked: {error.message}", hint=error.hint
-            ) from error
+        sample = await self.ask(_prompt(messages, visible(text)))
         verdicts = _VERDICT.findall(visible(sample.text))
         if sample.finish_reason != "stop" or not verdicts:
             said = sample.text.strip()[-80:]
@@ -71,11 +79,24 @@ class JudgeVerifier:
 
 
 def _prompt(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
-    question = "\n\n".join(message.text for message in messages if message.role != "assistant")
-    # No text can hold the hash of itself, so none can close its own mark.
-    mark = hashlib.sha256(f"{question}\0{text}".encode("utf-8", "replace")).hexdigest()[:16]
-    material = (
-        f"<question {mark}>\n{question}\n</question {mark}>\n\n"
-        f"<answer {mark}>\n{text}\n</answer {mark}>\n\nIs the answer right?"
+    material = marked(question_of(messages), {"answer": text})
+    return (
+        Message(role="system", content=_RULES),
+        Message(role="user", content=f"{material}\n\nIs the answer right?"),
     )
-    return (Message(role="system", content=_RULES), Message(role="user", content=material))
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """What was asked, as a judge is shown it."""
+    return "\n\n".join(message.text for message in messages if message.role != "assistant")
+
+
+def marked(question: str, texts: Mapping[str, str]) -> str:
+    """The question and some texts by their names, each between marks that none of them can forge."""
+    # No text can hold the hash of itself, so none can close its own mark.
+    whole = "\0".join((question, *texts.values()))
+    mark = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:16]
+    return "\n\n".join(
+        f"<{name} {mark}>\n{text}\n</{name} {mark}>"
+        for name, text in (("question", question), *texts.items())
+    )

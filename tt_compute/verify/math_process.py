@@ -44,7 +44,7 @@ class MathProcess(KillableProcess):
             mend=_MEND,
         )
         found = importlib.util.find_spec("math_verify") is not None
-        self.installed = found if installed is None else installed
+        self.installed: bool = found if installed is None else installed
 
     async def parses(self, expression: str) -> bool:
         """Whether math-verify can read the LaTeX expression.

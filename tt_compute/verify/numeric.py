@@ -25,7 +25,7 @@ class NumericVerifier:
     """
 
     name = "numeric"
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, gold: str, tolerance: str = "0") -> None:
         self._gold = _number(gold, "gold answer")

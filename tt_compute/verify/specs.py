@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,28 +15,28 @@ from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import JsonSchemaFormat, Reliability
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Verifier, VerifierCallable
+from tt_compute.verify.calling import load_function
 from tt_compute.verify.code_tests import load_tests, read_text
 from tt_compute.verify.code_verifier import CodeVerifier
 from tt_compute.verify.judge import Ask, JudgeVerifier
 from tt_compute.verify.numeric import NumericVerifier
 from tt_compute.verify.sandbox.plugins import get_sandbox
 from tt_compute.verify.sandbox.types import Sandbox
+from tt_compute.verify.scorer import Score, ScorerVerifier
 from tt_compute.verify.text_process import JsonSchemaVerifier, RegexVerifier, TextProcess
 from tt_compute.verify.verifiers import (
     CallableVerifier,
     ExactVerifier,
     as_verifier,
-    load_callable,
 )
 
 __all__ = ["SYNTAX", "VerifierTools", "get_verifier", "task_of_verifier"]
 
 SYNTAX = (
     "use exact=ANSWER, numeric=NUMBER[,TOLERANCE], math=ANSWER, choice=LETTER, regex=PATTERN, "
-    "json-schema=FILE, code=FILE, judge=DEPLOYMENT[,TPR,FPR], or module:function for a function "
+    "json-schema=FILE, code=FILE, judge=DEPLOYMENT[,TPR,FPR], scorer=DEPLOYMENT[,ACCEPTS_AT], or module:function for a function "
     "(prompt, text) -> score"
 )
-_REFERENCE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
 _TASKS: Mapping[str, TaskKind] = MappingProxyType(
     {
         "numeric": "math",
@@ -56,6 +56,8 @@ class VerifierTools(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: Callable[[], Sandbox] = get_sandbox
     judge: Callable[[str], Ask] | None = None
     """How the deployment of an id is asked; raises UsageError where it cannot. None = there are no deployments."""
+    scorer: Callable[[str], Score] | None = None
+    """How the deployment of an id scores completions, likewise."""
     response_format: JsonSchemaFormat | None = None
     """Of the request."""
 
@@ -109,10 +111,10 @@ def get_verifier(
         _check_task(name, task)
         tools = tools or VerifierTools(text=TextProcess())
         return make(_Wanted(name=name, value=value if given else gold, task=task, tools=tools))
-    reference = _REFERENCE.fullmatch(spec)
-    if reference is None:
+    function = None if given else load_function(spec)
+    if function is None:
         raise UnknownNameError(f"there is no verifier {spec!r}", hint=SYNTAX)
-    return CallableVerifier(load_callable(reference["module"], reference["name"]), spec)
+    return CallableVerifier(function, spec)
 
 
 def _check_task(name: str, task: AnswerTask) -> None:
@@ -170,6 +172,21 @@ def _judge(wanted: _Wanted) -> Verifier:
     return JudgeVerifier(wanted.tools.judge(deployment), deployment, _reliability(rates))
 
 
+def _scorer(wanted: _Wanted) -> Verifier:
+    deployment, comma, text = wanted.needed().partition(",")
+    if wanted.tools.scorer is None:
+        raise InvalidRequestError("there are no deployments here that could score")
+    try:
+        accepts_at = float(text) if comma else math.inf
+    except ValueError:
+        accepts_at = math.nan
+    if math.isnan(accepts_at):
+        raise InvalidRequestError(
+            f"a scorer accepts from a number on, got {text!r}", hint="such as scorer=DEPLOYMENT,0.9"
+        )
+    return ScorerVerifier(wanted.tools.scorer(deployment), deployment, accepts_at)
+
+
 def _reliability(rates: list[str]) -> Reliability | None:
     if not rates:
         return None
@@ -193,5 +210,6 @@ _MAKERS: Mapping[str, Callable[[_Wanted], Verifier]] = MappingProxyType(
         "json-schema": _json_schema,
         "code": _code,
         "judge": _judge,
+        "scorer": _scorer,
     }
 )

@@ -41,7 +41,7 @@ class RegexVerifier:
     """
 
     name = "regex"
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, pattern: str, process: TextProcess) -> None:
         try:
@@ -79,7 +79,7 @@ class JsonSchemaVerifier:
     """
 
     name = "json-schema"
-    accepts_at = 1.0
+    accepts_at: float = 1.0
 
     def __init__(self, schema: dict[str, Any], process: TextProcess) -> None:
         refuse_unknown(schema)

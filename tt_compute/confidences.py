@@ -1,0 +1,72 @@
+"""Estimated P(the answer is right) of a finished run, by what is known of the models that gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tt_compute.planning.ability import TaskAbility, ability_of
+from tt_compute.planning.confidence import vote_confidence
+from tt_compute.planning.escalation import by_vote
+from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.types import Candidate
+from tt_compute.profiles.schema import DeploymentSpec, TaskKind
+from tt_compute.strategies.base import Outcome
+from tt_compute.strategies.collecting import finished
+
+__all__ = ["Asked", "Confidence", "confidence_of"]
+
+Confidence = Callable[[Outcome], float | None]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What abilities are looked up for."""
+
+    task: TaskKind
+    prompt_tokens: int
+    estimates: Estimates
+
+
+def confidence_of(
+    chosen: Candidate, asked: Asked, first: DeploymentSpec, second: DeploymentSpec | None = None
+) -> Confidence:
+    """How sure to be of what a plan's run finds.
+
+    Args:
+        chosen: The plan's.
+        asked: The request.
+        first: Its deployment.
+        second: That of ``chosen.then``.
+    """
+    abilities = [_ability(asked, first, greedy=chosen.sampling.temperature == 0)]
+    if second is not None and chosen.then is not None:
+        alone = _ability(asked, second, greedy=chosen.then.sampling.temperature == 0)
+        abilities.append(_later(abilities[0], alone, chosen))
+    return lambda outcome: _confidence(abilities, outcome)
+
+
+def _ability(asked: Asked, spec: DeploymentSpec, *, greedy: bool) -> TaskAbility:
+    ability = ability_of(spec.model, asked.task, asked.estimates, asked.prompt_tokens)
+    return ability.greedy() if greedy else ability
+
+
+def _later(first: TaskAbility, second: TaskAbility, chosen: Candidate) -> TaskAbility:
+    """The second model's ability on questions that the first one's vote left open: they are harder."""
+    if second.questions is None or not first.votes_known or chosen.stop_rule is None:
+        return second
+    rule = f"gate:{chosen.stop_rule}"
+    return second.on(by_vote(first, second.questions, rule, chosen.first_samples).questions)
+
+
+def _confidence(abilities: list[TaskAbility], outcome: Outcome) -> float | None:
+    """What the votes say of the answer; None for answers that something else picked, not a vote."""
+    if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
+        return None
+    if len(abilities) > 1 and outcome.stage == 0 and outcome.own_votes is not None:
+        return None
+    if not outcome.votes and len(outcome.ended) > 1:
+        return None
+    abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
+    votes = [count for _, count in outcome.votes] or [1]
+    return vote_confidence(abilities[outcome.stage], votes, abstentions)
