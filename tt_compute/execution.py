@@ -154,7 +154,7 @@ class Execution:
             cancelling the task helps.
         """
         self._interruption.set()
-        self._openings.cancel()
+        self._openings.interrupt()
         return self._open
 
     def standing(self) -> Standing:

@@ -12,7 +12,7 @@ from tt_compute.backend import Generation
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.spend import Cap
-from tt_compute.errors import InvalidRequestError
+from tt_compute.errors import GenerationClosed, InvalidRequestError
 from tt_compute.types import (
     Deltas,
     DeploymentSpec,
@@ -77,9 +77,16 @@ class Openings:
         """Samples of other prompts than the request's own, and of other deployments of the plan."""
         return frozenset(self._row.elsewhere)
 
-    def first(self) -> AbstractAsyncContextManager[Generation]:
-        """The request's own prompt."""
-        return self._open(self._rungs[0], self._request)
+    @asynccontextmanager
+    async def first(self) -> AsyncGenerator[Generation, None]:
+        """The request's own prompt; once it is left nothing is drawn at any other either."""
+        try:
+            async with self._open(self._rungs[0], self._request) as generation:
+                yield generation
+        finally:
+            self._row.closed = True
+            # What a strategy left open, or what a task of its own still holds.
+            self.interrupt()
 
     def further(
         self,
@@ -107,13 +114,15 @@ class Openings:
         )
         return self._open(where, request)
 
-    def cancel(self) -> None:
-        """Cancel all that is live, at every prompt."""
+    def interrupt(self) -> None:
+        """Cancel all that is live, at every prompt, and from now on whatever is drawn."""
+        self._row.interrupted = True
         for generation in self._live.values():
             generation.cancel()
 
     @asynccontextmanager
     async def _open(self, rung: Rung, request: GenerateRequest) -> AsyncGenerator[Generation, None]:
+        self._row.check_open()
         account = self._ledger.account()
         own = request.messages == self._request.messages and not request.continue_assistant
         whole = own and rung is self._rungs[0]
@@ -132,8 +141,21 @@ class _Row:
 
     def __init__(self) -> None:
         self._drawn = 0
+        self.interrupted = False
+        """Whether what is drawn is cancelled at once."""
+        self.closed = False
+        """Whether the run is over."""
         self.served_by: dict[int, str] = {}
         self.elsewhere: set[int] = set()
+
+    def check_open(self) -> None:
+        """Refuse what a receipt would no longer hold.
+
+        Raises:
+            GenerationClosed: The run is over.
+        """
+        if self.closed:
+            raise GenerationClosed("the run of this prompt is over")
 
     def take(self, count: int, *, whole: bool) -> range:
         numbers = range(self._drawn, self._drawn + count)
@@ -165,10 +187,14 @@ class _Numbered:
         self._events: AsyncIterator[Event] | None = None
 
     def draw(self, n: int = 1) -> range:
+        self._row.check_open()
         own = self._generation.draw(n)
         numbers = self._row.take(len(own), whole=self._whole)
         self._numbers.extend(numbers)
         self._own.update(zip(numbers, own, strict=True))
+        if self._row.interrupted:
+            for index in own:
+                self._generation.cancel(index)
         return numbers
 
     def cancel(self, index: int | None = None) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tt_compute.client import AsyncClient, Client
 from tt_compute.errors import (
+    GenerationClosed,
     InvalidRequestError,
     PlanError,
     SpendCapReached,
@@ -67,6 +68,31 @@ class Ask:
         async for event in generation:
             self.events.append(event)
             run.observer.on_ended(Ended(event=event, answer=None))
+
+
+class Stubborn(Ask):
+    """Goes on drawing, whatever happens."""
+
+    name = "stubborn"
+
+    async def run(self, run: Run) -> Outcome:
+        for _ in range(3):
+            outcome = await super().run(run)
+        return outcome
+
+
+class Keeping(Ask):
+    """Leaves a further prompt open, and keeps what it was lent."""
+
+    name = "keeping"
+
+    async def run(self, run: Run) -> Outcome:
+        assert run.open is not None
+        self.kept = run.open
+        self.scope = run.open(FOLLOW_UP)
+        self.further = await self.scope.__aenter__()
+        self.further.draw(1)
+        return await super().run(run)
 
 
 class Demanding(Ask):
@@ -164,6 +190,41 @@ async def test_the_spend_cap_holds_over_all_prompts_together(connect_async: Conn
     assert all(isinstance(event.error, SpendCapReached) for event in failed)
     assert result.receipt.cost_usd is not None
     assert result.receipt.cost_usd <= 90e-6
+
+
+@pytest.mark.anyio
+async def test_nothing_that_is_drawn_after_an_interrupt_is_made(
+    connect_async: ConnectAsync,
+) -> None:
+    """At any prompt, also by a strategy that asks no deadline."""
+    strategy = Stubborn()
+    async with (
+        connect_async(latency={"ttft_s": 1.0, "tokens_per_s": 10.0}) as client,
+        client.stream("6 * 7 = ?", strategy=strategy, seed=1) as run,
+    ):
+        interrupted = False
+        async for _ in run:
+            if strategy.events and not interrupted:
+                run.interrupt()
+                interrupted = True
+    receipt = run.result.receipt
+    assert (receipt.samples_drawn, receipt.samples_finished) == (12, 1)
+    assert (receipt.samples_cancelled, receipt.stop_reason) == (11, "interrupted")
+    assert receipt.output_tokens == strategy.events[0].usage.output_tokens
+
+
+@pytest.mark.anyio
+async def test_nothing_is_drawn_once_the_run_is_over(connect_async: ConnectAsync) -> None:
+    """Its receipt would not hold it."""
+    strategy = Keeping()
+    async with connect_async(latency={"ttft_s": 1.0, "tokens_per_s": 10.0}) as client:
+        await client.solve("6 * 7 = ?", strategy=strategy, seed=1)
+        with pytest.raises(GenerationClosed):
+            strategy.further.draw()
+        with pytest.raises(GenerationClosed):
+            async with strategy.kept(FOLLOW_UP):
+                pass
+        await strategy.scope.__aexit__(None, None, None)
 
 
 @pytest.mark.anyio

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from tt_compute.client import AsyncClient
 from tt_compute.config import Config
-from tt_compute.errors import InvalidRequestError, UsageError
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
 from tt_compute.replay.asked import Asked
 from tt_compute.replay.questions import load_questions
 from tt_compute.replay.record import Recorder, Settings, kept
@@ -139,6 +141,37 @@ async def test_a_question_with_a_failed_sample_is_not_written(tmp_path: Path) ->
     assert sorted(str(one.question_id) for one in load_recordings(file)) == ["1", "3", "4"]
 
 
+async def test_a_disk_that_takes_a_part_of_a_line_ends_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next line would follow half of one, and the file be of no use."""
+    file = tmp_path / "s.jsonl"
+    write = os.write
+
+    def nearly_full(opened: int, data: bytes) -> int:
+        if file.stat().st_size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(opened, data[:20])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", nearly_full)
+        with pytest.raises(TTComputeError, match=r"s\.jsonl cannot be written: No space") as caught:
+            await recorded(tmp_path, file, settings(), ASKED)
+    assert caught.value.exit_code == 4
+    await recorded(tmp_path, file, settings(), ASKED)
+    assert len(load_recordings(file)) == len(ASKED)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+async def test_a_link_stays_one_when_its_file_is_resumed(tmp_path: Path) -> None:
+    file, link = tmp_path / "s.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(file)
+    await recorded(tmp_path, link, settings(), ASKED[:1])
+    await recorded(tmp_path, link, settings(), ASKED)
+    assert link.is_symlink()
+    assert len(load_recordings(file)) == len(ASKED)
+
+
 def test_a_file_that_is_there_is_not_touched_unasked(written: Write) -> None:
     """Neither is one with samples of another deployment, or with a broken line that has an end."""
     file = written("{}")
@@ -186,6 +219,7 @@ def test_questions_are_named_by_their_line(written: Write) -> None:
         (['{"question": "a?", "tests": [{"stdout": "1", "assert": "f()"}]}'], r":1: .*either"),
         (['{"question": "a?", "tests": [{"call": "f"}]}'], r":1: .*expected"),
         (['{"question": "a?", "tests": 5}'], r":1: .*tests"),
+        (['{"question": "a?", "gold": "1", "x": ' + "[" * 100_000], r":1: .*recursion"),
         ([], "no question"),
     ],
 )

@@ -53,7 +53,10 @@ def test_a_faulty_line_is_told_with_file_and_line(
     assert words in refusal.value.message
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "42", '{"samples": ["\\ud8"]}', "caf\u00e9"])
+DEEP = '{"x": ' + "[" * 100_000
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "42", DEEP, '{"samples": ["\\ud8"]}', "caf\u00e9"])
 def test_what_is_no_question_is_refused(written: Write, line: str) -> None:
     file = written(line)
     with pytest.raises(UsageError, match=r"samples\.jsonl:1: "):
@@ -64,6 +67,16 @@ def test_bytes_that_are_no_utf_8_are_refused_with_their_line(tmp_path: Path) -> 
     file = tmp_path / "latin.jsonl"
     file.write_bytes(b'{"question_id": "caf\xe9", "gold": "1", "samples": ["1"]}\n')
     with pytest.raises(UsageError, match=r"latin\.jsonl:1: "):
+        load_recordings(file)
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tt_compute.replay.recording._MAX_LINE_BYTES", 1000)
+    file = tmp_path / "long.jsonl"
+    file.write_bytes(b"\0" * 10_000)
+    with pytest.raises(UsageError, match=r"long\.jsonl:1: longer than 1000 bytes"):
         load_recordings(file)
 
 

@@ -158,6 +158,14 @@ def test_a_failed_test_records_nothing(run: Run) -> None:
         ('"version": 1', '"version": 2', "*cassette of version 2*"),
         ('"sample": {', '"smaple": {', "*is damaged: *smaple*"),
         ('"finish_reason": "', '"finish_reason": "x', "*is damaged: *finish_reason*"),
+        ('"drawn": ', '"drawn": -', "*is damaged: interactions*drawn: expected at least 0*"),
+        ('"index": 0', '"index": 9', "*is damaged: *of sample 9, which was not drawn*"),
+        (
+            '"index": 0',
+            '"index": 1',
+            "*is damaged: *of sample 1, which was not drawn or had ended*",
+        ),
+        ('"models": [', '"models": [], "x": [', "*is damaged: *"),
     ],
 )
 def test_a_damaged_file_is_refused(run: Run, old: str, new: str, message: str) -> None:

@@ -60,6 +60,8 @@ def test_a_scenario_file_makes_the_mock(run: Run, pytester: pytest.Pytester) -> 
         def test_both(ttc_mock):
             with pytest.raises(tt.UsageError, match="answers cannot be given beside a scenario"):
                 ttc_mock("scenario.yaml", answers=["7"])
+            with pytest.raises(tt.UsageError, match="ttc_mock.answers.: Encoding"):
+                ttc_mock(answers=object())
             with pytest.raises(tt.UsageError, match="answers cannot be given beside `deployments`"):
                 ttc_mock(deployments=[{"id": "a"}], answers=["7"])
         """
@@ -181,7 +183,9 @@ def test_a_budget_holds_over_all_clients_of_a_test(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ["", "5", "sample=5", "samples=-1", "usd=True"])
+@pytest.mark.parametrize(
+    "arguments", ["", "5", "sample=5", "samples=-1", "usd=True", "samples=10**400"]
+)
 def test_a_budget_that_is_none_ends_the_run_at_once(run: Run, arguments: str) -> None:
     """A mistyped limit would hold nothing."""
     result = run(f"import pytest\n\n@pytest.mark.ttc_budget({arguments})\ndef test_it(): pass\n")

@@ -66,7 +66,12 @@ def _from_file(file: Path) -> list[Asked]:
     for number, line in lines_of(file):
         try:
             one = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, InvalidRequestError) as error:
+        except (
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+            RecursionError,
+            InvalidRequestError,
+        ) as error:
             raise UsageError(
                 f"{file}:{number}: {error}",
                 hint='a line is such as {"question": "What is 6 times 7?", "gold": "42"}',

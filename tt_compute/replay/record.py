@@ -12,6 +12,7 @@ import msgspec
 
 from tt_compute.client import AsyncClient
 from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
+from tt_compute.planning.json_file import replace_file
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import to_messages
 from tt_compute.replay.asked import Asked
@@ -57,10 +58,9 @@ def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
         raise UsageError(f"{file} is there", hint="--resume goes on with it; or name another file")
     lines = [(line, *_examined(file, number, line, settings)) for number, line in lines_of(file)]
     good = [line.rstrip(b"\n") + b"\n" for line, _, complete in lines if complete]
-    scratch = file.with_name(f"{file.name}.tmp")
     try:
-        scratch.write_bytes(b"".join(good))
-        scratch.replace(file)
+        # A link stays one.
+        replace_file(Path(os.path.realpath(file)), b"".join(good))
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
     return {name for _, name, complete in lines if complete}
@@ -70,7 +70,7 @@ def _examined(file: Path, number: int, line: bytes, settings: Settings) -> tuple
     """(question, whether it is complete)."""
     try:
         one = msgspec.json.decode(line, type=_Line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         if line.endswith(b"\n"):
             raise UsageError(f"{file}:{number}: {error}") from error
         return "", False
@@ -89,7 +89,7 @@ class _Line(Recording, frozen=True, kw_only=True):
 class Recorder:
     """Draws samples and appends them to a file.
 
-    A line is written with one call, at the moment its question is complete; so the file is valid whenever the
+    A line is written at the moment its question is complete; so the file is valid whenever the
     recording ends.
 
     Args:
@@ -242,8 +242,16 @@ class Recorder:
 
     def _append(self, line: dict[str, Any]) -> None:
         data = msgspec.json.encode(line) + b"\n"
-        opened = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(opened, data)
-        finally:
-            os.close(opened)
+            opened = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                # Of a line that does not fit on the disk the rest is refused, not forgotten.
+                while data:
+                    data = data[os.write(opened, data) :]
+            finally:
+                os.close(opened)
+        except OSError as error:
+            raise TTComputeError(
+                f"{self._file} cannot be written: {error.strerror or error}",
+                hint="--resume goes on where this ended",
+            ) from error

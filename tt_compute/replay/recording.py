@@ -12,6 +12,9 @@ from tt_compute.errors import UsageError
 
 __all__ = ["Recording", "lines_of", "load_recordings"]
 
+_MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Far above thousands of samples of a question; keeps what is no such file from filling the memory."""
+
 Text = str | int | float
 Count = Annotated[int, msgspec.Meta(ge=0)]
 _FORMAT = "docs/replay.md tells what a line holds"
@@ -63,7 +66,7 @@ def load_recordings(file: Path) -> list[Recording]:
     for number, line in lines_of(file):
         try:
             found.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{file}:{number}: {error}", hint=_FORMAT) from error
     if not found:
         raise UsageError(f"{file}: holds no question", hint=_FORMAT)
@@ -74,11 +77,14 @@ def lines_of(file: Path) -> Iterator[tuple[int, bytes]]:
     """(number, content) of each line that is not blank, the first being 1.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or a line is too long to be one.
     """
     try:
         with file.open("rb") as opened:
-            for number, line in enumerate(opened, 1):
+            lines = iter(lambda: opened.readline(_MAX_LINE_BYTES + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > _MAX_LINE_BYTES:
+                    raise UsageError(f"{file}:{number}: longer than {_MAX_LINE_BYTES} bytes")
                 if not line.isspace():
                     yield number, line
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,7 +40,8 @@ class Allowance(NamedTuple):
         limits: dict[str, float] = {}
         for name, value in keywords.items():
             limit = value if isinstance(value, int | float) else math.nan
-            if isinstance(value, bool) or not (math.isfinite(limit) and limit >= 0):
+            # Python's integers go beyond its floats.
+            if isinstance(value, bool) or not 0 <= limit <= sys.float_info.max:
                 raise ValueError(f"ttc_budget({name}={value!r}): expected a number of at least 0")
             limits[name] = limit
         return cls(**limits)

@@ -176,9 +176,31 @@ def read_cassette(path: Path) -> Recorded:
     """
     tree = _file(path).read()
     try:
-        return msgspec.convert(tree, Recorded)
-    except (msgspec.ValidationError, UsageError) as error:
+        recorded = msgspec.convert(tree, Recorded)
+        _check_sense(recorded)
+    except (msgspec.ValidationError, UsageError, ValueError) as error:
         raise CassetteError(f"{path} is damaged: {error}", hint=REWRITE) from error
+    return recorded
+
+
+def _check_sense(recorded: Recorded) -> None:
+    """Refuse what no backend does, so that a file that was edited by hand is not replayed in part."""
+    for name, played in recorded.deployments.items():
+        if not played.models:
+            raise ValueError(f"deployment {name!r} has no model")
+    for number, one in enumerate(recorded.interactions):
+        place = f"interactions[{number}]"
+        if one.drawn < 0:
+            raise ValueError(f"{place}.drawn: expected at least 0, got {one.drawn}")
+        ended: set[int] = set()
+        for entry in one.events:
+            event = event_of(entry)
+            if not 0 <= event.index < one.drawn or event.index in ended:
+                raise ValueError(
+                    f"{place}: an event of sample {event.index}, which was not drawn or had ended"
+                )
+            if not isinstance(event, Delta):
+                ended.add(event.index)
 
 
 def write_cassette(path: Path, recorded: Recorded, keys: Iterable[str]) -> None:

@@ -152,7 +152,10 @@ def _scenario(
             f"{', '.join(own)} cannot be given beside `deployments`",
             hint="state it in one of the deployments",
         )
-    built: Mapping[str, object] = msgspec.to_builtins(top)
+    try:
+        built: Mapping[str, object] = msgspec.to_builtins(top)
+    except TypeError as error:
+        raise UsageError(f"ttc_mock({', '.join(options)}): {error}") from error
     return Scenario.from_mapping(built)
 
 
