@@ -76,9 +76,9 @@ class Stubborn(Ask):
     name = "stubborn"
 
     async def run(self, run: Run) -> Outcome:
-        for _ in range(3):
-            outcome = await super().run(run)
-        return outcome
+        await super().run(run)
+        await super().run(run)
+        return await super().run(run)
 
 
 class Keeping(Ask):

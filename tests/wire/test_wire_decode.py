@@ -53,6 +53,12 @@ def test_html_is_called_html() -> None:
     assert caught.value.hint is not None
 
 
+def test_an_answer_nested_beyond_all_bounds_is_one_of_the_services_errors() -> None:
+    """So that the sample is drawn elsewhere."""
+    with pytest.raises(ServerError, match="the answer is no JSON"):
+        decode_answer(b'{"x": ' + b"[" * 100_000)
+
+
 def test_the_message_of_a_wrong_field_says_where() -> None:
     with pytest.raises(ServerError, match=r"choices\[0\]\.index"):
         decode_answer(b'{"choices": [{"index": "one"}]}')

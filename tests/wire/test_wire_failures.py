@@ -89,6 +89,10 @@ def test_a_page_of_html_is_not_quoted() -> None:
     assert "<html>" not in failure(502, b"<html><body>Bad Gateway</body></html>").message
 
 
+def test_a_body_nested_beyond_all_bounds_does_not_hide_the_status() -> None:
+    assert isinstance(failure(401, b'{"error": ' + b"[" * 100_000), AuthenticationError)
+
+
 @given(st.sampled_from([200, 302, 400, 401, 404, 429, 500]), st.binary(max_size=300))
 def test_no_body_breaks_it_or_shows_the_key(status: int, noise: bytes) -> None:
     for body in (

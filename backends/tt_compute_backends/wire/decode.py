@@ -154,7 +154,7 @@ def decode_answer(data: bytes) -> Answer:
         return _DECODER.decode(data)
     except msgspec.ValidationError as error:
         raise ServerError(f"the answer is not of the expected shape: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         kind = "HTML" if data.lstrip()[:1] == b"<" else "no JSON"
         raise ServerError(
             f"the answer is {kind} ({len(data)} bytes): {error}",

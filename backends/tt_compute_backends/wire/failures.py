@@ -127,7 +127,7 @@ def _exhausted_reset_s(headers: Mapping[str, str], now: float) -> float | None:
 def _details(body: bytes) -> _Details:
     try:
         decoded: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         return _Details("" if text.startswith("<") else text)
     wrapped = cast("dict[str, Any]", decoded) if isinstance(decoded, dict) else None
