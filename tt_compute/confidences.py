@@ -12,6 +12,7 @@ from tt_compute.planning.escalation import by_vote
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.types import Candidate
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
+from tt_compute.stopping import gate_of
 from tt_compute.strategies.base import Outcome
 from tt_compute.strategies.collecting import finished
 
@@ -55,7 +56,7 @@ def _later(first: TaskAbility, second: TaskAbility, chosen: Candidate) -> TaskAb
     """The second model's ability on questions that the first one's vote left open: they are harder."""
     if second.questions is None or not first.votes_known or chosen.stop_rule is None:
         return second
-    rule = f"gate:{chosen.stop_rule}"
+    rule = gate_of(chosen.stop_rule)
     return second.on(by_vote(first, second.questions, rule, chosen.first_samples).questions)
 
 

@@ -18,19 +18,20 @@ from tt_compute.planning.escalation import Escalation, by_verifier, by_vote
 from tt_compute.planning.figures import Figures
 from tt_compute.planning.menu import Offer, Option, Then, Wanted
 from tt_compute.planning.runs import (
-    NEAR,
     P50,
     P95,
+    Judged,
     Load,
     RunShape,
     best_of_n_run,
     load_of,
     majority_run,
+    near,
     scaled,
     single_run,
 )
 from tt_compute.planning.trials import Trial, contest_trials, single_trials, vote_trials
-from tt_compute.stopping import parse_stop_rule
+from tt_compute.stopping import GATE, gate_of, parse_stop_rule
 from tt_compute.types import Reliability
 
 __all__ = ["cascades"]
@@ -135,7 +136,7 @@ class _Pair:
         """None = the verifier."""
         if self._wanted.judged:
             return (None,)
-        return tuple(f"gate:{rule}" for rule in self._wanted.stop_rules)
+        return tuple(gate_of(rule) for rule in self._wanted.stop_rules if rule is not None)
 
     @staticmethod
     def _can_settle(gate: str | None, budget: int) -> bool:
@@ -162,13 +163,13 @@ class _Pair:
         )
         ability = self._first.offer.ability
         courses = self._courses(self._trials(self._first, ability, gate, budget), later)
-        loads = [_loads(_near(courses, level)) for level in (P50, P95)]
+        loads = [_loads(near(courses, level)) for level in (P50, P95)]
         figures = self._first_figures(courses, after, loads)
         assert second.quality is not None
         assert second.samples_mean is not None
         return Option(
             strategy="cascade",
-            stop_rule=None if gate is None else gate.removeprefix("gate:"),
+            stop_rule=None if gate is None else gate.removeprefix(GATE),
             max_samples=budget + more,
             wave=wave,
             quality=after.kept_right + after.share * second.quality,
@@ -241,9 +242,8 @@ class _Pair:
         assert ability.abstain_share is not None
         wave = self._width(model, budget)
         if self._wanted.judged:
-            chances = [
-                (_accepted(rate, self._reliability), share) for rate, share in questions.rates()
-            ]
+            kinds = (Judged.of(rate, share, self._reliability) for rate, share in questions.rates())
+            chances = [(kind.accepted, kind.share) for kind in kinds]
             return contest_trials(chances, lengths, budget, wave)
         if rule is None:
             return single_trials(lengths)
@@ -283,16 +283,6 @@ class _Pair:
         return alone._replace(
             cost_usd=alone.cost_usd.times(after.share), energy_j=alone.energy_j.times(after.share)
         )
-
-
-def _accepted(rate: float, reliability: Reliability) -> float:
-    right = rate * reliability.true_positive_rate
-    return right + (1 - rate) * reliability.false_positive_rate
-
-
-def _near(courses: Sequence[_Course], level: float) -> Sequence[_Course]:
-    low, high = (round(len(courses) * at) for at in (level - NEAR, level + NEAR))
-    return courses[low : max(high, low + 1)]
 
 
 def _loads(courses: Sequence[_Course]) -> tuple[Load, Load, float]:

@@ -13,7 +13,7 @@ unknown figures come first, then the one whose worst excess is least.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from itertools import compress, takewhile
@@ -108,7 +108,7 @@ class Board:
         self.entries: tuple[Entry, ...] = tuple(sorted(entries, key=_quality, reverse=True))
         self.offers: list[int] = [entry.offer for entry in self.entries]
         """Of each entry."""
-        self._thens = [entry.option.then for entry in self.entries]
+        self._later = _later(self.entries)
         self._errors = [-_quality(entry) for entry in self.entries]
         self._lines = {
             name: [(*getattr(entry.option.figures, name), entry.offer) for entry in self.entries]
@@ -121,9 +121,8 @@ class Board:
             return self
         keep = [offer not in offers for offer in range(max(self.offers) + 1)]
         kept = list(map(keep.__getitem__, self.offers))
-        for place, then in enumerate(self._thens):
-            if then is not None:
-                kept[place] = kept[place] and then.offer not in offers
+        for place, *_, then in self._later["cost_usd"]:
+            kept[place] = kept[place] and then.offer not in offers
         board = copy(self)
         board._keep(kept)  # noqa: SLF001 - its own class
         return board
@@ -131,7 +130,7 @@ class Board:
     def _keep(self, kept: Sequence[bool]) -> None:
         self.entries = tuple(compress(self.entries, kept))
         self.offers = list(compress(self.offers, kept))
-        self._thens = list(compress(self._thens, kept))
+        self._later = _later(self.entries)
         self._errors = list(compress(self._errors, kept))
         self._lines = {name: list(compress(lines, kept)) for name, lines in self._lines.items()}
 
@@ -209,11 +208,30 @@ class Board:
                 add = added.get(self.offers[place])
                 if add is not None:
                     values[at] += add(self.entries[place].option)
-        for at, place in enumerate(places):
-            then = self._thens[place]
-            if then is not None:
-                values[at] += later(then, figure, prompt)
+        for place, fixed, per_token, p50, p95, then in self._later[figure]:
+            # Places are in their order.
+            at = bisect_left(places, place)
+            if at < len(places) and places[at] == place:
+                ttft = ttfts[then.offer]
+                values[at] += fixed + per_token * tokens + p50 * ttft[0] + p95 * ttft[1]
+                if then.offer in delays:
+                    values[at] += _held(then, figure, delays[then.offer])
         return values
+
+
+def _later(
+    entries: Sequence[Entry],
+) -> dict[str, list[tuple[int, float, float, float, float, Then]]]:
+    """By figure: each cascade's place, the line of its second deployment, and that deployment."""
+    found = [
+        (place, entry.option.then)
+        for place, entry in enumerate(entries)
+        if entry.option.then is not None
+    ]
+    return {
+        name: [(place, *getattr(then.option.figures, name), then) for place, then in found]
+        for name in _LIMITS.values()
+    }
 
 
 def later(then: Then, figure: str, prompt: Prompt) -> float:
@@ -224,20 +242,23 @@ def later(then: Then, figure: str, prompt: Prompt) -> float:
         figure: ``latency_p50_s`` or one of those that are weighed.
         prompt: What they depend on.
     """
-    option = then.option
-    line: Line = getattr(option.figures, figure)
+    line: Line = getattr(then.option.figures, figure)
     value = line.at(prompt.tokens, prompt.ttfts[then.offer])
     delay = prompt.delays.get(then.offer)
-    if delay is None:
-        return value
+    return value if delay is None else value + _held(then, figure, delay)
+
+
+def _held(then: Then, figure: str, delay: Delay) -> float:
+    """What the present state of the second deployment adds, in those runs that come to it."""
+    option = then.option
     if figure == "cost_usd":
-        return value + then.share * delay.usd(option)
+        return then.share * delay.usd(option)
     held = {"latency_p50_s": (delay.p50_s, option.p50), "latency_p95_s": (delay.p95_s, option.p95)}
     if figure not in held:
-        return value
+        return 0.0
     held_s, load = held[figure]
     # Of runs at this level of duration, those that come here at all.
-    return value + (0.0 if load is None else min(1.0, load.waves) * held_s(option))
+    return 0.0 if load is None else min(1.0, load.waves) * held_s(option)
 
 
 def violations(weighed: Weighed, objective: Objective) -> list[Violation]:

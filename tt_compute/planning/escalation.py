@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.questions import AGREEMENTS, KINDS, RATES, Questions
+from tt_compute.planning.runs import Judged
 from tt_compute.planning.votes import Term, hold_vote, vote_table
 from tt_compute.types import Reliability
 
@@ -83,12 +84,11 @@ def by_verifier(
     kept_right, samples = 0.0, float(wave)
     handed_on: list[float] = []
     for (rate, _), weight in zip(KINDS, questions.weights, strict=True):
-        right = rate * reliability.true_positive_rate
-        accepted = right + (1 - rate) * reliability.false_positive_rate
-        refused = (1 - accepted) ** budget
+        kind = Judged.of(rate, weight, reliability)
+        refused = (1 - kind.accepted) ** budget
         handed_on.append(refused)
-        kept_right += weight * (1 - refused) * (right / accepted if accepted else 0.0)
-        samples += weight * sum((1 - accepted) ** i for i in range(1, budget - wave + 1))
+        kept_right += weight * (1 - refused) * kind.right_if_accepted
+        samples += weight * sum((1 - kind.accepted) ** i for i in range(1, budget - wave + 1))
     share, later = _handed_on(questions, second, handed_on)
     return Escalation(kept_right, share, samples, later)
 

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,21 +23,24 @@ from tt_compute.stopping import parse_stop_rule
 from tt_compute.types import Reliability
 
 __all__ = [
-    "NEAR",
     "P50",
     "P95",
+    "Judged",
     "Load",
     "RunShape",
     "best_of_n_run",
     "load_of",
     "majority_run",
+    "near",
     "scaled",
     "single_run",
 ]
 
+T = TypeVar("T")
+
 P50 = 0.5
 P95 = 0.95
-NEAR = 0.025
+_NEAR = 0.025
 """A quantile is the mean of the trials whose levels lie so close to it."""
 _EXACT = Reliability()
 
@@ -127,7 +130,7 @@ def best_of_n_run(
     """
     if ability.questions is None:
         return RunShape(quality=None, samples_mean=None)
-    kinds = [_Judged.of(rate, share, reliability) for rate, share in ability.questions.rates()]
+    kinds = [Judged.of(rate, share, reliability) for rate, share in ability.questions.rates()]
 
     def moment(accepted: int, refused: int) -> float:
         return sum(
@@ -143,7 +146,7 @@ def best_of_n_run(
     return _shape(quality, wave + refused, wave, trials, lengths)
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """Questions of one success rate before a verifier."""
 
     share: float
@@ -153,7 +156,7 @@ class _Judged(NamedTuple):
     right_if_refused: float
 
     @classmethod
-    def of(cls, rate: float, share: float, reliability: Reliability) -> _Judged:
+    def of(cls, rate: float, share: float, reliability: Reliability) -> Judged:
         right = rate * reliability.true_positive_rate
         accepted = right + (1 - rate) * reliability.false_positive_rate
         missed = rate - right
@@ -188,8 +191,8 @@ def _shape(
         widest=max(rows for trial in trials for rows, _ in trial.rows),
         tokens_mean=tokens * scale,
         mean=scaled(mean, scale),
-        p50=load_of(_near(trials, P50)),
-        p95=None if lengths.p95 is None else load_of(_near(trials, P95)),
+        p50=load_of(near(trials, P50)),
+        p95=None if lengths.p95 is None else load_of(near(trials, P95)),
     )
 
 
@@ -202,10 +205,10 @@ def scaled(load: Load, scale: float) -> Load:
     )
 
 
-def _near(trials: Sequence[Trial], level: float) -> Sequence[Trial]:
-    """Those about ``level`` of the way through trials that are in the order of their length."""
-    low, high = (round(len(trials) * at) for at in (level - NEAR, level + NEAR))
-    return trials[low : max(high, low + 1)]
+def near(runs: Sequence[T], level: float) -> Sequence[T]:
+    """Those about ``level`` of the way through runs that are in the order of their length."""
+    low, high = (round(len(runs) * at) for at in (level - _NEAR, level + _NEAR))
+    return runs[low : max(high, low + 1)]
 
 
 def load_of(trials: Sequence[Trial]) -> Load:

@@ -22,6 +22,7 @@ from tt_compute.stopping.certainty import (
 from tt_compute.stopping.dirichlet import DirichletRule, dirichlet_posterior
 from tt_compute.stopping.drawing import decided, fewest_more
 from tt_compute.stopping.esc import EscRule, esc_samples
+from tt_compute.stopping.gate import GATE, gate_of
 from tt_compute.stopping.lead import LeadRule
 from tt_compute.stopping.names import (
     SCORE_RULES,
@@ -39,6 +40,7 @@ from tt_compute.stopping.votes import NO_VOTE, Votes, top_two
 
 __all__ = [
     "BETA_THRESHOLD",
+    "GATE",
     "NO_VOTE",
     "SCORE_RULES",
     "STOP_RULES",
@@ -66,6 +68,7 @@ __all__ = [
     "fair_cap",
     "fewest_more",
     "fewest_until_certain_by_weight",
+    "gate_of",
     "is_score_rule",
     "parse_score_rule",
     "parse_stop_rule",

@@ -10,7 +10,10 @@ import msgspec
 from tt_compute.errors import InvalidRequestError
 from tt_compute.stopping.rule import Sees, StopRule
 
-__all__ = ["Gate"]
+__all__ = ["GATE", "Gate", "gate_of"]
+
+GATE = "gate:"
+"""Before the name of the rule."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -37,7 +40,7 @@ class Gate(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return f"gate:{self.rule.name}"
+        return gate_of(self.rule.name)
 
     def posterior(self, counts: Sequence[int]) -> float | None:
         return self.rule.posterior(counts)
@@ -47,3 +50,8 @@ class Gate(msgspec.Struct, frozen=True):
 
     def min_more(self, counts: Sequence[int], remaining: int) -> int:
         return self.rule.min_more(counts, remaining)
+
+
+def gate_of(rule: str) -> str:
+    """Name of the gate that a rule keeps."""
+    return f"{GATE}{rule}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tt_compute.errors import TTComputeError, UsageError
+from tt_compute.stopping import gate_of
 from tt_compute.strategies.base import Ended, Leg, Outcome, Run, Strategy
 from tt_compute.strategies.best_of_n import BestOfN
 from tt_compute.strategies.majority import Majority
@@ -58,7 +59,7 @@ class _Ladder:
         run = self._run
         judged = run.verifier is not None
         first = msgspec.structs.replace(
-            run, stop_rule=None if judged else f"gate:{run.stop_rule or 'beta'}", legs=()
+            run, stop_rule=None if judged else gate_of(run.stop_rule or "beta"), legs=()
         )
         await self._try(BestOfN() if judged else Majority(), first)
         for number, leg in enumerate(run.legs, start=1):
