@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from datetime import date
+from inspect import isawaitable
 
 import anyio
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.spend import Cap
-from tt_compute.errors import DeadlineExceeded, SpendCapReached
+from tt_compute.errors import DeadlineExceeded, InvalidRequestError, SpendCapReached
 from tt_compute.openings import Openings, Rung
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.prompts import estimate_tokens
@@ -116,7 +117,7 @@ class Execution:
         self._watch.on_planned()
         async with self._openings.first() as generation:
             self._open = True
-            outcome = await job.strategy.run(
+            begun = job.strategy.run(
                 Run(
                     generation=generation,
                     messages=job.request.messages,
@@ -135,6 +136,12 @@ class Execution:
                     legs=_legs(job.chosen),
                 )
             )
+            if not isawaitable(begun):
+                raise InvalidRequestError(
+                    f"strategy {job.strategy.name!r} has a `run` that is not async",
+                    hint="write `async def run(self, run)`",
+                )
+            outcome = await begun
             check_outcome(job.strategy, outcome)
             self.outcome = outcome
         late = outcome.stop_reason == "deadline" and not self._interruption.is_set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import cast
 
 import msgspec
 
@@ -100,6 +101,7 @@ class Openings:
         """As ``tt_compute.strategies.base.Opener`` has it."""
         if not 0 <= rung < len(self._rungs):
             raise InvalidRequestError(f"there is no rung {rung}; this run has {len(self._rungs)}")
+        _check_messages(messages)
         where = self._rungs[rung]
         chosen = sampling or where.sampling
         seed = chosen.seed if chosen.seed is not None else self._request.sampling.seed
@@ -107,7 +109,7 @@ class Openings:
             chosen = msgspec.structs.replace(chosen, seed=sample_seed(seed, -next(self._prompts)))
         request = msgspec.structs.replace(
             self._request,
-            messages=messages,
+            messages=tuple(messages),
             sampling=chosen,
             continue_assistant=continue_assistant,
             deltas=deltas,
@@ -134,6 +136,20 @@ class Openings:
                 yield _Numbered(generation, self._row, account.served_by, whole=whole)
             finally:
                 del self._live[id(generation)]
+
+
+def _check_messages(messages: object) -> None:
+    """Refuse what a strategy of somebody else's may pass and no type checker saw.
+
+    Raises:
+        InvalidRequestError: They are no messages.
+    """
+    listed = cast("Sequence[object]", messages) if isinstance(messages, tuple | list) else ()
+    if not listed or not all(isinstance(one, Message) for one in listed):
+        raise InvalidRequestError(
+            f"a further prompt is messages, got {messages!r:.80}",
+            hint="such as (tt.Message(role='user', content='...'),)",
+        )
 
 
 class _Row:

@@ -60,7 +60,7 @@ def capabilities(options: OpenVinoOptions) -> Capabilities:
 
 def _is_read_exactly(path: Path) -> bool:
     # Imports NumPy, which a process without a local model does without.
-    from tt_compute_backends.gguf_requantise import read_as_they_are  # noqa: PLC0415
+    from tt_compute_backends.gguf_requantise import read_as_they_are  # noqa: PLC0415 - see above
 
     return read_as_they_are(path)
 

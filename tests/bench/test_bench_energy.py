@@ -114,13 +114,13 @@ class Nvml:
     def nvmlInit(self) -> None:  # noqa: N802 - the library's names
         self._check()
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - likewise
         return len(self.millijoules)
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - likewise
         return index
 
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:  # noqa: N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:  # noqa: N802 - likewise
         self._check()
         return self.millijoules[handle]
 

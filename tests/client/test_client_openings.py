@@ -364,3 +364,29 @@ async def test_a_plan_for_a_strategy_of_ones_own_runs_with_it_and_not_without(
             await client.solve("6 * 7 = ?", plan=plan)
         await client.solve("6 * 7 = ?", plan=plan, strategy=ask)
     assert len(ask.events) == 4
+
+
+class Hurried(Ask):
+    """Forgot the `async`."""
+
+    name = "hurried"
+
+    def run(self, run: Run) -> Any:
+        return run
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_not_async_is_told_so(connect_async: ConnectAsync) -> None:
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="'hurried' has a `run` that is not async"):
+            await client.solve("6 * 7 = ?", strategy=Hurried())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("messages", ["Check the answer.", (), ("Check the answer.",), None])
+async def test_a_further_prompt_that_is_no_messages_is_told_so(
+    connect_async: ConnectAsync, messages: Any
+) -> None:
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="a further prompt is messages, got"):
+            await client.solve("6 * 7 = ?", strategy=Ask(messages=messages))

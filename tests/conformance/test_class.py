@@ -105,7 +105,7 @@ def test_a_broken_rule_fails_and_says_what_it_states(monkeypatch: pytest.MonkeyP
 
 
 def test_each_rule_is_a_test_of_its_own() -> None:
-    (mark,) = BackendConformance.test_keeps.pytestmark  # type: ignore[attr-defined]
+    (mark,) = BackendConformance.test_keeps.pytestmark  # type: ignore[attr-defined] # pytest's decorators put it there
     assert list(mark.args[1]) == list(RULES)
 
 

@@ -98,7 +98,7 @@ async def test_limits_answer_429_in_the_services_words_and_cost_nothing() -> Non
     limits = Limits(requests=1, requests_window_s=20)
     clock: Any = lambda: 50.0  # noqa: E731 - time stands still
     for service, code in (("groq", "rate_limit_exceeded"), ("cerebras", "request_quota_exceeded")):
-        async with ChatServer(service, script=Script(limits=limits), clock=clock) as server:  # type: ignore[arg-type]
+        async with ChatServer(service, script=Script(limits=limits), clock=clock) as server:  # type: ignore[arg-type] # the loop makes plain text of the literals
             first, second = await ask(server), await ask(server)
         assert (first.status, second.status) == (200, 429)
         assert second.headers["retry-after"] == "20.000"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -81,8 +82,8 @@ def test_a_sample_without_a_program_is_wrong_and_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize("ended", ["signal", "cpu", "wall", "output", "not_run"])
-def test_a_program_that_a_limit_ended_has_failed_its_test(ended: str) -> None:
-    ran = Ran(ended=ended, stdout="1", value="1", checked=True)  # type: ignore[arg-type]
+def test_a_program_that_a_limit_ended_has_failed_its_test(ended: Any) -> None:
+    ran = Ran(ended=ended, stdout="1", value="1", checked=True)
     for test in (CodeTest(stdout="1"), CodeTest(call="f", expected=1), CodeTest(check="f()")):
         assert judge([test], Scripted(ran), ADD) == 0.0
 

@@ -178,10 +178,10 @@ def _segment_at(text: str, position: int) -> str | None:
 def _after_equals(text: str) -> str:
     """The right side of a chain of equations; several assignments ("x = 1, y = 2") stay whole."""
     parts = _EQUALS.split(text)
-    if len(parts) == 1 or (len(parts) > 2 and (_JOINED.search(text) or "," in text)):  # noqa: PLR2004
+    if len(parts) == 1 or (len(parts) > 2 and (_JOINED.search(text) or "," in text)):  # noqa: PLR2004 - two make an equation
         return text
     left = parts[0]
-    if len(parts) > 2 or _VARIABLE.fullmatch(left) or not _LONE_LETTER.search(left):  # noqa: PLR2004
+    if len(parts) > 2 or _VARIABLE.fullmatch(left) or not _LONE_LETTER.search(left):  # noqa: PLR2004 - likewise
         return undress(parts[-1]) or text
     return text
 

@@ -45,7 +45,8 @@ class _Check:
         for part in reference.removeprefix("#").split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
             found = found[int(key)] if is_array(found) else found[key]
-        return found  # type: ignore[no-any-return]
+        schema: Schema = found
+        return schema
 
 
 def _type(_: _Check, value: Any, wanted: Any, __: Any) -> bool:
