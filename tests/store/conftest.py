@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
-from tt_compute.results import Receipt, Result, SampleRecord, Tally
+from tt_compute.results import Attempt, Receipt, Result, SampleRecord, Tally
 from tt_compute.store.database import Database
 from tt_compute.store.limits import Limits
 
@@ -48,13 +48,17 @@ def build_result(
     output_tokens: tuple[int, ...] | None = None,
     first_token_s: float | None = 0.5,
     latency_s: float = 2.5,
+    lasted_s: tuple[float, ...] | None = None,
     wave: int = 4,
     text: str = "The answer is 42.",
     tally: Tally | None = None,
     weights: str | None = None,
     runtime: str | None = None,
 ) -> Result:
-    """A run whose samples gave ``answers``; sample k ran at ``deployments[k]``, else at the first."""
+    """A run whose samples gave ``answers``; sample k ran at ``deployments[k]``, else at the first.
+
+    It lasted ``lasted_s[k]`` seconds, by default as long as the run.
+    """
     tokens = output_tokens or (10,) * len(answers)
     samples = tuple(
         SampleRecord(
@@ -85,7 +89,14 @@ def build_result(
         latency_s=latency_s,
         first_token_s=first_token_s,
         seed=7,
-        attempts=(),
+        attempts=tuple(
+            Attempt(
+                deployment=sample.deployment,
+                outcome="ok",
+                latency_s=latency_s if lasted_s is None else lasted_s[sample.index],
+            )
+            for sample in samples
+        ),
         predicted=candidates[0].predicted,
     )
     plan = Plan(

@@ -267,6 +267,33 @@ def test_speed_is_that_of_a_typical_run_by_wave(
     assert wide.n == pytest.approx(12, rel=0.02)
 
 
+def test_speed_is_that_of_the_samples_that_were_in_flight(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    """Two of four samples ran while the other two had ended: three in flight on average, not a wave of four.
+
+    Ten seconds for 396 tokens after the first ones of the wave; each step makes three.
+    """
+    database = open_database()
+    four = ("42",) * 4
+    lasted = (5.25, 5.25, 10.5, 10.5)
+    result = make_result("a", four, output_tokens=(100,) * 4, latency_s=10.5, lasted_s=lasted)
+    database.record(result, prompt="p", mock=False)
+    (seen,) = database.estimates(mock=False).speeds["local/tiny", "math"]
+    assert seen.wave == 3
+    assert seen.tokens_per_s == pytest.approx(396 / 10)
+
+
+def test_a_run_that_waited_long_for_its_first_token_tells_no_speed_of_several_samples(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    """The model was loaded, perhaps: how many samples were in flight afterwards is hidden."""
+    database = open_database()
+    result = make_result("a", ("42",) * 4, output_tokens=(51,) * 4, first_token_s=2.0)
+    database.record(result, prompt="p", mock=False)
+    assert not database.estimates(mock=False).speeds
+
+
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
 def test_lengths_match_a_plain_count(lengths: list[int]) -> None:
     found = evidence.length_evidence(sorted(Counter(lengths).items()))

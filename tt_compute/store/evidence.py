@@ -63,7 +63,7 @@ _LENGTHS = f"""
     ORDER BY receipts.number DESC
 """  # noqa: S608 - our own names
 _SPEEDS = f"""
-    SELECT deployment, task, wave, runtime, decode_tokens, decode_s,
+    SELECT deployment, task, decode_rows, runtime, decode_tokens, decode_s,
            samples_finished + samples_cancelled
     FROM receipts
     WHERE is_mock = :mock AND number > :after AND decode_s IS NOT NULL AND {teaches("receipts.model")}
@@ -306,16 +306,21 @@ def length_evidence(
 def _speeds(
     connection: sqlite3.Connection, window: _Window, versions: Mapping[str, Version]
 ) -> dict[Key, tuple[SpeedEvidence, ...]]:
-    """The median of the runs' rates, so that one run on a busy machine moves nothing."""
+    """The median of the runs' rates, so that one run on a busy machine moves nothing.
+
+    A run counts for the nearest whole number of samples in flight, at the time that its own step took.
+    """
     runs: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
     samples: dict[tuple[str, str, int], float] = defaultdict(float)
-    for deployment, task, wave, runtime, tokens, seconds, drawn in connection.execute(
+    for deployment, task, rows, runtime, tokens, seconds, drawn in connection.execute(
         _SPEEDS, window
     ):
         if _same(versions, deployment, runtime=runtime):
+            wave = max(1, round(rows))
             seen = runs[deployment, task, wave]
             weight = _weight(len(seen), "runs")
-            seen.append((tokens / seconds, weight))
+            step_s = rows * seconds / tokens
+            seen.append((wave / step_s, weight))
             samples[deployment, task, wave] += weight * drawn
     speeds: dict[Key, list[SpeedEvidence]] = defaultdict(list)
     for (deployment, task, wave), rates in sorted(runs.items()):

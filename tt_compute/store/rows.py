@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +17,8 @@ __all__ = ["Value", "prompt_hash", "receipt_row", "sample_rows"]
 Value = str | bytes | int | float | None
 
 _HASH_BYTES = 16
+_WAITED = 0.25
+"""Share of a run before its first token beyond which it does not tell how many samples were in flight."""
 _FINISHED = {"stop", "length", "tool_calls", "content_filter"}
 
 
@@ -36,7 +39,7 @@ def receipt_row(
     """The values of ``RECEIPT_COLUMNS``, in their order."""
     receipt = result.receipt
     wave = max(1, min(chosen.wave, receipt.samples_drawn))
-    decode_tokens, decode_s = _decode(result, chosen, wave)
+    decode = _decode(result, chosen, wave)
     known: dict[str, Value] = {
         **{name: getattr(chosen, name) for name in ("deployment", "backend", "model", "strategy")},
         **{name: getattr(receipt, name) for name in RECEIPT_COLUMNS if hasattr(receipt, name)},
@@ -58,8 +61,9 @@ def receipt_row(
         "prompt_hash": hashed,
         "answered": result.answer is not None,
         "confidence": result.confidence,
-        "decode_tokens": decode_tokens,
-        "decode_s": decode_s,
+        "decode_tokens": None if decode is None else decode.tokens,
+        "decode_s": None if decode is None else decode.seconds,
+        "decode_rows": None if decode is None else decode.rows,
         "correct": None,
     }
     return tuple(known[name] for name in RECEIPT_COLUMNS)
@@ -97,18 +101,36 @@ def _agrees(sample: SampleRecord, result: Result) -> bool:
     return sample.answer is not None and sample.answer == result.answer
 
 
-def _decode(result: Result, chosen: Candidate, wave: int) -> tuple[int | None, float | None]:
-    """Tokens and seconds of the run after the first wave's first token; None when it does not tell.
+class _Decode(NamedTuple):
+    """What a run tells of the deployment's speed."""
+
+    tokens: int
+    """After the first wave's first token."""
+    seconds: float
+    rows: float
+    """Samples in flight, on average: a vote's last ones are fewer than its wave."""
+
+
+def _decode(result: Result, chosen: Candidate, wave: int) -> _Decode | None:
+    """None when the run does not tell.
 
     A run with a sample from another deployment or of another prompt, or with an attempt that failed, does not
-    tell what the planned one can do.
+    tell what the planned one can do; nor does one of several samples that waited for more than ``_WAITED``
+    of it, for a model to be loaded perhaps: how many were in flight afterwards is then hidden.
     """
     receipt = result.receipt
     failed = any(attempt.outcome == "failed" for attempt in receipt.attempts)
     if receipt.first_token_s is None or failed or result.tally.elsewhere:
-        return None, None
+        return None
     if {sample.deployment for sample in result.samples} != {chosen.deployment}:
-        return None, None
+        return None
     tokens = receipt.output_tokens - wave
     seconds = receipt.latency_s - receipt.first_token_s
-    return (tokens, seconds) if tokens > 0 and seconds > 0 else (None, None)
+    if tokens <= 0 or seconds <= 0:
+        return None
+    if receipt.samples_drawn == 1:
+        return _Decode(tokens, seconds, 1.0)
+    lasted_s = sum(attempt.latency_s or 0.0 for attempt in receipt.attempts)
+    rows = min(lasted_s / receipt.latency_s, float(wave))
+    hidden = receipt.first_token_s > _WAITED * receipt.latency_s
+    return None if hidden or rows <= 0 else _Decode(tokens, seconds, rows)

@@ -25,7 +25,7 @@ __all__ = [
     "probe",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Kept in ``user_version``. A file with a higher one belongs to a newer release."""
 
 PREDICTED = "predicted_"
@@ -69,8 +69,9 @@ RECEIPT_COLUMNS = {
     "energy_j": "REAL",
     "latency_s": "REAL NOT NULL",
     "first_token_s": "REAL",
-    "decode_tokens": "INTEGER",  # with decode_s; both NULL when the run does not tell
+    "decode_tokens": "INTEGER",  # with what follows; all NULL when the run does not tell
     "decode_s": "REAL",
+    "decode_rows": "REAL",  # samples in flight, on average
     PREDICTED + "quality": "REAL",
     PREDICTED + "latency_p50_s": "REAL",
     PREDICTED + "latency_p95_s": "REAL",
