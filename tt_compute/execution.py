@@ -202,10 +202,14 @@ class Execution:
             receipt=self._receipt(),
             warnings=warnings,
             ignored_params=job.ignored_params,
-            tally=Tally() if outcome is None else _tally(job, outcome, self._openings.elsewhere),
+            tally=Tally() if outcome is None else self._tally(outcome),
             weights=job.weights,
             runtime=job.runtime,
         )
+
+    def _tally(self, outcome: Outcome) -> Tally:
+        tally = _tally(self.job, outcome, self._openings.elsewhere)
+        return msgspec.structs.replace(tally, decoding_s=self._ledger.decoding_s)
 
     def _confidence(self, outcome: Outcome) -> float | None:
         """Unknown where other prompts took part: what the ability model knows is about the request's own."""

@@ -62,9 +62,11 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     greedy: bool = False
     """Drawn at temperature 0."""
     prompt_tokens: int | None = None
+    """As they were estimated for the plan."""
+    decoding_s: float | None = None
+    """From each sample's first token to its end, added up over all samples; None = one does not tell."""
     elsewhere: frozenset[int] = frozenset()
     """Indices of the samples of other prompts, which a strategy opened: parts of an answer, or about one."""
-    """As they were estimated for the plan."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,8 @@ def judged(config: Path) -> None:
     """Four runs, each of which was right."""
     with tt.Client() as client:
         for number in range(4):
-            result = client.solve(f"What is 6 times {number}?", deployment="mock", seed=1)
+            prompt = f"What is 6 times {number}?"
+            result = client.solve(prompt, deployment="mock", strategy="single", temperature=0.8)
             client.feedback(result.id, correct=True)
 
 

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
-from tt_compute.results import Attempt, Receipt, Result, SampleRecord, Tally
+from tt_compute.results import Receipt, Result, SampleRecord, Tally
 from tt_compute.store.database import Database
 from tt_compute.store.limits import Limits
 
@@ -57,7 +58,7 @@ def build_result(
 ) -> Result:
     """A run whose samples gave ``answers``; sample k ran at ``deployments[k]``, else at the first.
 
-    It lasted ``lasted_s[k]`` seconds, by default as long as the run.
+    It lasted ``lasted_s[k]`` seconds after its first token, by default as long as the run.
     """
     tokens = output_tokens or (10,) * len(answers)
     samples = tuple(
@@ -71,6 +72,7 @@ def build_result(
         )
         for index, found in enumerate(answers)
     )
+    whole_s = (latency_s - (first_token_s or 0.0),) * len(answers)
     candidates = tuple(candidate(name, f"model of {name}", wave) for name in deployments)
     receipt = Receipt(
         samples_drawn=len(answers),
@@ -89,14 +91,7 @@ def build_result(
         latency_s=latency_s,
         first_token_s=first_token_s,
         seed=7,
-        attempts=tuple(
-            Attempt(
-                deployment=sample.deployment,
-                outcome="ok",
-                latency_s=latency_s if lasted_s is None else lasted_s[sample.index],
-            )
-            for sample in samples
-        ),
+        attempts=(),
         predicted=candidates[0].predicted,
     )
     plan = Plan(
@@ -117,7 +112,10 @@ def build_result(
         plan=plan,
         samples=samples,
         receipt=receipt,
-        tally=tally or voted(answers, answer),
+        tally=msgspec.structs.replace(
+            tally or voted(answers, answer),
+            decoding_s=None if first_token_s is None else sum(lasted_s or whole_s),
+        ),
         weights=weights,
         runtime=runtime,
     )

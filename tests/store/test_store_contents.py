@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,7 +277,7 @@ def test_speed_is_that_of_the_samples_that_were_in_flight(
     """
     database = open_database()
     four = ("42",) * 4
-    lasted = (5.25, 5.25, 10.5, 10.5)
+    lasted = (5.0, 5.0, 10.0, 10.0)
     result = make_result("a", four, output_tokens=(100,) * 4, latency_s=10.5, lasted_s=lasted)
     database.record(result, prompt="p", mock=False)
     (seen,) = database.estimates(mock=False).speeds["local/tiny", "math"]
@@ -284,13 +285,13 @@ def test_speed_is_that_of_the_samples_that_were_in_flight(
     assert seen.tokens_per_s == pytest.approx(396 / 10)
 
 
-def test_a_run_that_waited_long_for_its_first_token_tells_no_speed_of_several_samples(
+def test_a_run_whose_samples_do_not_tell_when_they_began_tells_no_speed(
     open_database: OpenDatabase, make_result: MakeResult
 ) -> None:
-    """The model was loaded, perhaps: how many samples were in flight afterwards is hidden."""
     database = open_database()
-    result = make_result("a", ("42",) * 4, output_tokens=(51,) * 4, first_token_s=2.0)
-    database.record(result, prompt="p", mock=False)
+    result = make_result("a", ("42",) * 4, output_tokens=(51,) * 4)
+    untold = msgspec.structs.replace(result.tally, decoding_s=None)
+    database.record(msgspec.structs.replace(result, tally=untold), prompt="p", mock=False)
     assert not database.estimates(mock=False).speeds
 
 

@@ -37,6 +37,8 @@ class Ledger:
         self.samples_failed: int = 0
         self.cancelled_tokens: int = 0
         self.first_token_s: float | None = None
+        self.decoding_s: float | None = 0.0
+        """From each sample's first token to its end, added up; None once one does not tell."""
         self.attempts: list[Attempt] = []
         self.served_by: dict[int, str] = {}
         """Deployment that each sample came from in the end."""
@@ -165,7 +167,11 @@ class Ledger:
         self.attempts.append(
             Attempt(deployment=spec.id, outcome=outcome, latency_s=event.timing.total_s)
         )
-        if event.timing.first_token_s is not None:
+        if event.timing.first_token_s is None:
+            self.decoding_s = None
+        else:
+            if self.decoding_s is not None:
+                self.decoding_s += max(0.0, event.timing.total_s - event.timing.first_token_s)
             first = drawn_at - self._started + event.timing.first_token_s
             if self.first_token_s is None or first < self.first_token_s:
                 self.first_token_s = first

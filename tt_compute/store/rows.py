@@ -17,8 +17,6 @@ __all__ = ["Value", "prompt_hash", "receipt_row", "sample_rows"]
 Value = str | bytes | int | float | None
 
 _HASH_BYTES = 16
-_WAITED = 0.25
-"""Share of a run before its first token beyond which it does not tell how many samples were in flight."""
 _FINISHED = {"stop", "length", "tool_calls", "content_filter"}
 
 
@@ -115,8 +113,7 @@ def _decode(result: Result, chosen: Candidate, wave: int) -> _Decode | None:
     """None when the run does not tell.
 
     A run with a sample from another deployment or of another prompt, or with an attempt that failed, does not
-    tell what the planned one can do; nor does one of several samples that waited for more than ``_WAITED``
-    of it, for a model to be loaded perhaps: how many were in flight afterwards is then hidden.
+    tell what the planned one can do.
     """
     receipt = result.receipt
     failed = any(attempt.outcome == "failed" for attempt in receipt.attempts)
@@ -130,7 +127,5 @@ def _decode(result: Result, chosen: Candidate, wave: int) -> _Decode | None:
         return None
     if receipt.samples_drawn == 1:
         return _Decode(tokens, seconds, 1.0)
-    lasted_s = sum(attempt.latency_s or 0.0 for attempt in receipt.attempts)
-    rows = min(lasted_s / receipt.latency_s, float(wave))
-    hidden = receipt.first_token_s > _WAITED * receipt.latency_s
-    return None if hidden or rows <= 0 else _Decode(tokens, seconds, rows)
+    rows = min((result.tally.decoding_s or 0.0) / seconds, float(wave))
+    return _Decode(tokens, seconds, rows) if rows > 0 else None
