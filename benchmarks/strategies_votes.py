@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from tt_compute.reporting import wilson
 from tt_compute.verify.base import Answer
 from tt_compute.verify.math_process import MathProcess
 
-__all__ = ["TITLE", "section"]
+__all__ = ["TITLE", "section", "table"]
 
 TITLE = "Votes"
 SETS = (
@@ -51,13 +51,22 @@ async def section(data: Path) -> str:
             mine = [one for one in recordings if dataset in (None, one.dataset)]
             questions, warnings = await read_questions(mine, "math", process)
             assert not warnings, warnings
-            parts.append(await _set(name, questions))
+            parts.append(await table(name, questions))
     finally:
         process.close()
     return "\n\n".join(parts)
 
 
-async def _set(name: str, questions: Sequence[Question]) -> str:
+async def table(
+    name: str, questions: Sequence[Question], further: Mapping[str, Policy] = {}
+) -> str:
+    """Our rules and the peers' on one set.
+
+    Args:
+        name: Of the set.
+        questions: With equally many samples each.
+        further: Of ours, by the label to show.
+    """
     budget = len(questions[0].right)
     lab = Lab(questions, seed=SEED, shuffles=SHUFFLES, bill=None)
     baselines = await lab.baselines(budget)
@@ -73,6 +82,7 @@ async def _set(name: str, questions: Sequence[Question]) -> str:
             else f"ours, at most {policy.wave} at once"
         )
         rows.append(_row(label, note if policy.stop_rule else "", await lab.figures(policy)))
+    rows += [_row(label, "ours", await lab.figures(one)) for label, one in further.items()]
     orders = orders_of(questions, SEED, SHUFFLES)
     known = [(question, await _classes(question)) for question in questions]
     peers: dict[str, Vote] = {**PEERS, **ADAPTIVE_IN_WAVES}

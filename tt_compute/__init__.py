@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tt_compute.strategies.deepconf import DeepConf as DeepConf
     from tt_compute.strategies.dvts import DVTS as DVTS
     from tt_compute.strategies.mbr import MBR as MBR
+    from tt_compute.strategies.mixture import Mixture as Mixture
+    from tt_compute.strategies.panel import Panel as Panel
     from tt_compute.strategies.refine import Refine as Refine
     from tt_compute.strategies.revise import Revise as Revise
     from tt_compute.strategies.tree_of_thought import TreeOfThought as TreeOfThought
@@ -67,7 +69,9 @@ _HOMES = {
     "GenerateRequest": "types",
     "InfeasibleError": "errors",
     "Message": "types",
+    "Mixture": "strategies.mixture",
     "Objective": "planning.types",
+    "Panel": "strategies.panel",
     "Plan": "planning.types",
     "Progress": "results",
     "Receipt": "results",
@@ -103,7 +107,9 @@ __all__ = [
     "GenerateRequest",
     "InfeasibleError",
     "Message",
+    "Mixture",
     "Objective",
+    "Panel",
     "Plan",
     "Progress",
     "Receipt",

@@ -14,7 +14,6 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker, embedder, scorer
-from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
@@ -22,11 +21,12 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
+from tt_compute.rungs import Rungs, is_free, is_mock, members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
-from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES, get_strategy
+from tt_compute.strategies import asks_no_verifier, built_in, get_strategy
 from tt_compute.strategies.base import Needs, Strategy, needs_of
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
@@ -65,6 +65,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
+    members: tuple[DeploymentSpec, ...] = ()
+    """Those that the strategy names; empty = it leaves them to the plan."""
 
 
 class Requests:
@@ -96,6 +98,10 @@ class Requests:
         tools = self._tools(options, judging)
         judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
+        objective = self._objective_in_force(options)
+        named = await members(self._setup, _strategy_needs(options).deployments, request, objective)
+        priced = not all(map(is_free, named))
+        request = msgspec.structs.replace(request, priced_elsewhere=priced)
         if made is None:
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
@@ -113,6 +119,7 @@ class Requests:
             plan=decided.plan,
             strategy=_own_strategy(options),
             unfit=decided.unfit,
+            members=named,
         )
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
@@ -187,13 +194,8 @@ class Requests:
                 await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        rungs = [await self._rung(prepared, spec, chosen.sampling, chosen.weight)]
-        if chosen.then is not None:
-            second = self._setup.spec(chosen.then.deployment)
-            later = await self._rung(prepared, second, chosen.then.sampling)
-            # The first one has had its say.
-            others = tuple(other for other in later.alternates if other is not spec)
-            rungs.append(msgspec.structs.replace(later, alternates=others))
+        sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit, prepared.members)
+        rungs = await sources.all(chosen)
         asked = Asked(
             task=plan.task,
             prompt_tokens=estimate_tokens(prepared.messages),
@@ -212,7 +214,7 @@ class Requests:
             id=secrets.token_hex(8),
             plan=plan,
             chosen=chosen,
-            rungs=tuple(rungs),
+            rungs=rungs,
             strategy=prepared.strategy or get_strategy(chosen.strategy),
             request=request,
             task=prepared.task,
@@ -220,37 +222,15 @@ class Requests:
             judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,
-            confidence=confidence_of(chosen, asked, *(rung.spec for rung in rungs)),
+            confidence=confidence_of(
+                chosen, asked, spec, None if chosen.then is None else rungs[1].spec
+            ),
             today=datetime.now(UTC).date(),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
-
-    async def _rung(
-        self,
-        prepared: Prepared,
-        spec: DeploymentSpec,
-        sampling: SamplingParams,
-        weight: str | None = None,
-    ) -> Rung:
-        """The plan's sampling with the seed, and logprobs where they cost nothing to ask for."""
-        wanted = 1 if weight is None else max(1, parse_weight(weight).most_logprobs)
-        most = (await self._setup.capabilities(spec)).max_logprobs
-        logprobs = max(sampling.logprobs, min(wanted, most))
-        sampling = msgspec.structs.replace(sampling, seed=prepared.seed, logprobs=logprobs)
-        return Rung(spec=spec, sampling=sampling, alternates=self._alternates(prepared, spec))
-
-    def _alternates(self, prepared: Prepared, spec: DeploymentSpec) -> tuple[DeploymentSpec, ...]:
-        """The plan's other deployments, as it ranks them; a mock stands in for nothing real."""
-        plan = prepared.plan
-        names = dict.fromkeys(one.deployment for one in plan.candidates if one.feasible)
-        names |= dict.fromkeys(one.deployment for one in plan.candidates)
-        names |= dict.fromkeys(plan.resting)
-        names = {name: None for name in names if name != spec.id and name not in prepared.unfit}
-        others = map(self._setup.spec, names)
-        return tuple(other for other in others if _is_mock(other) == _is_mock(spec))
 
     async def _ignored(self, sampling: SamplingParams, spec: DeploymentSpec) -> tuple[str, ...]:
         capabilities = await self._setup.capabilities(spec)
@@ -262,7 +242,7 @@ class Requests:
         job = execution.job
         store = await self._setup.store()
         prompt = "\n".join(f"{message.role}: {message.text}" for message in job.request.messages)
-        warnings = await store.record(result, prompt=prompt, mock=_is_mock(job.spec))
+        warnings = await store.record(result, prompt=prompt, mock=is_mock(job.spec))
         self._setup.learned(at_once=False)
         warnings = (*result.warnings, *self._setup.take_store_warnings(), *warnings)
         recorded = msgspec.structs.replace(result, warnings=warnings)
@@ -295,11 +275,12 @@ def _task(options: SolveOptions, messages: Sequence[Message]) -> TaskKind:
 def _request(
     options: SolveOptions, kind: TaskKind, messages: Sequence[Message], judge: Verifier | None
 ) -> PlanRequest:
-    sampling = _sampling(options)
     weight = options.get("weight")
     weighting = None if weight is None else parse_weight(weight)
-    strategy = _strategy(options)
-    needs = _needs(options, strategy)
+    strategy, needs = _strategy(options), _strategy_needs(options)
+    sampling = _sampling(options)
+    if sampling.temperature is None:
+        sampling = msgspec.structs.replace(sampling, temperature=needs.temperature)
     if needs.verifier and judge is None:
         raise InvalidRequestError(
             f"the strategy {strategy!r} needs a verifier",
@@ -310,7 +291,7 @@ def _request(
         task=kind,
         input_tokens=estimate_tokens(messages),
         sampling=sampling,
-        deployment=options.get("deployment"),
+        deployment=_deployment(options, needs),
         strategy=strategy,
         stop_rule=options.get("stop"),
         weight=None if weighting is None else weighting.name,
@@ -344,7 +325,7 @@ def _strategy(options: SolveOptions) -> str | None:
         )
     if options.get("verifier") is None:
         return strategy
-    if (stop is not None and not scored) or strategy in ASK_NO_VERIFIER:
+    if (stop is not None and not scored) or asks_no_verifier(strategy):
         voting = f"the stop rule {stop!r}" if strategy is None else f"the strategy {strategy!r}"
         raise InvalidRequestError(
             f"a verifier was given, and {voting} asks none",
@@ -375,15 +356,35 @@ def _check_weight(options: SolveOptions) -> None:
         )
 
 
-def _needs(options: SolveOptions, strategy: str | None) -> Needs:
-    """What the pinned strategy cannot do without.
+def _strategy_needs(options: SolveOptions) -> Needs:
+    """What the strategy cannot do without that is pinned, or that a plan made before has chosen.
 
     Raises:
         UnknownNameError: There is no such strategy.
     """
-    if strategy is None:
+    plan, name = options.get("plan"), _strategy(options)
+    if plan is not None and plan.chosen is not None:
+        name = plan.chosen.strategy
+    if name is None:
         return Needs()
-    return needs_of(_own_strategy(options) or get_strategy(strategy))
+    return needs_of(_own_strategy(options) or get_strategy(name))
+
+
+def _deployment(options: SolveOptions, needs: Needs) -> str | None:
+    """The only deployment to consider; that of a strategy which names some is the first of them.
+
+    Raises:
+        InvalidRequestError: Another one is pinned.
+    """
+    pinned = options.get("deployment")
+    if not needs.deployments or options.get("plan") is not None:
+        return pinned
+    if pinned not in (None, needs.deployments[0]):
+        raise InvalidRequestError(
+            f"the strategy {_strategy_name(options)!r} names its deployments, and {pinned!r} is given besides",
+            hint="leave `deployment` out",
+        )
+    return needs.deployments[0]
 
 
 def _strategy_name(options: SolveOptions) -> str | None:
@@ -400,7 +401,7 @@ def _own_strategy(options: SolveOptions) -> Strategy | None:
     strategy = options.get("strategy")
     if strategy is None or isinstance(strategy, str):
         return None
-    namesake = STRATEGIES.get(strategy.name)
+    namesake = built_in(strategy.name)
     if namesake is not None and not isinstance(strategy, type(namesake)):
         raise InvalidRequestError(
             f"{type(strategy).__name__} has the name of the built-in strategy {strategy.name!r}",
@@ -443,11 +444,6 @@ def _seed(sampling: SamplingParams) -> int:
     watching = supervisor()
     given = None if watching is None else watching.seed()
     return secrets.randbits(SEED_BITS) if given is None else given
-
-
-def _is_mock(spec: DeploymentSpec) -> bool:
-    """Whether samples are made up: a mock that borrows a real model's name teaches nothing about it."""
-    return spec.backend == "mock" or spec.hardware.device == "mock"
 
 
 def _plan_warnings(plan: Plan) -> tuple[str, ...]:

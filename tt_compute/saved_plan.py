@@ -20,7 +20,7 @@ from tt_compute.planning.premises import changes, premise_of
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Plan, Stage
 from tt_compute.setup import Setup
-from tt_compute.strategies import ASK_NO_VERIFIER, STRATEGIES
+from tt_compute.strategies import asks_no_verifier, built_in
 from tt_compute.strategies.base import needs_of
 from tt_compute.types import DeploymentSpec
 from tt_compute.weights import parse_weight
@@ -47,10 +47,10 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         PlanError: The plan is none that could be run.
     """
     chosen = _chosen(plan)
-    own = options.get("strategy")
+    own, known = options.get("strategy"), built_in(chosen.strategy)
     if own is not None and not isinstance(own, str) and own.name == chosen.strategy:
         options = {**options, "strategy": None}
-    elif chosen.strategy not in STRATEGIES:
+    elif known is None:
         raise PlanError(
             f"the plan's strategy {chosen.strategy!r} is not a built-in one",
             hint="pass the same strategy again",
@@ -70,12 +70,12 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         )
     judged = options.get("verifier") is not None
     weighs = chosen.weight is not None and parse_weight(chosen.weight).judged
-    if (weighs or needs_of(STRATEGIES.get(chosen.strategy)).verifier) and not judged:
+    if (weighs or needs_of(known).verifier) and not judged:
         raise InvalidRequestError(
             f"the plan's strategy {chosen.strategy!r} needs a verifier, and a plan holds none",
             hint="pass the verifier again",
         )
-    if judged and not weighs and chosen.strategy in ASK_NO_VERIFIER:
+    if judged and not weighs and asks_no_verifier(chosen.strategy):
         raise InvalidRequestError(
             f"a verifier was given, and the plan's strategy {chosen.strategy!r} asks none",
             hint=f"leave it out, or {PLAN_AGAIN}",

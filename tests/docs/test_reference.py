@@ -41,7 +41,8 @@ from tt_compute.registry import Registry
 from tt_compute.results import Result, StopReason
 from tt_compute.setup import STORE_FILE
 from tt_compute.stopping import SCORE_RULES, STOP_RULES
-from tt_compute.strategies import STRATEGIES
+from tt_compute.strategies import NAMES
+from tt_compute.strategies.naming import family
 from tt_compute.testing import assertions, plugin
 from tt_compute.testing.mock_faults import FaultKind
 from tt_compute.testing.mock_options import MockOptions
@@ -558,7 +559,7 @@ def test_errors_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("header", "wanted"),
     [
-        ("strategy", set(STRATEGIES)),
+        ("strategy", set(NAMES)),
         ("stop rule", {*STOP_RULES, *SCORE_RULES}),
         ("stop reason", set(get_args(StopReason))),
         ("task", set(get_args(TaskKind))),
@@ -566,6 +567,6 @@ def test_errors_are_those_of_the_code() -> None:
 )
 def test_names_of_strategies_are_described(header: str, wanted: set[str]) -> None:
     """Every strategy, stop rule, stop reason and kind of task."""
-    # A name with its parameters behind a colon is an example of it.
-    described = {name.partition(":")[0] for name in rows(section("strategies.md"), header)}
+    # A name with its parameters behind it is an example of it.
+    described = {family(name) for name in rows(section("strategies.md"), header)}
     assert described == wanted

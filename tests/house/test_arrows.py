@@ -80,6 +80,7 @@ CLIENT_LEVEL = {
     "purse",
     "refreshing",
     "requests",
+    "rungs",
     "saved_plan",
     "setup",
     "streaming",

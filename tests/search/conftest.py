@@ -36,10 +36,16 @@ class Asked:
     """One prompt that was opened."""
 
     def __init__(
-        self, messages: tuple[Message, ...], sampling: SamplingParams, *, goes_on: bool
+        self,
+        messages: tuple[Message, ...],
+        sampling: SamplingParams,
+        *,
+        rung: int = 0,
+        goes_on: bool,
     ) -> None:
         self.messages = messages
         self.sampling = sampling
+        self.rung = rung
         self.goes_on = goes_on
 
     @property
@@ -105,12 +111,12 @@ class Model:
         self,
         messages: tuple[Message, ...],
         *,
-        rung: int = 0,  # noqa: ARG002 - the protocol's
+        rung: int = 0,
         sampling: SamplingParams | None = None,
         continue_assistant: bool = False,
         deltas: Deltas = "none",
     ) -> AsyncGenerator[Talk, None]:
-        asked = Asked(messages, sampling or self.sampling, goes_on=continue_assistant)
+        asked = Asked(messages, sampling or self.sampling, rung=rung, goes_on=continue_assistant)
         self.asked.append(asked)
         refusal = self.refuses(asked)
         if refusal is not None:

@@ -282,7 +282,7 @@ async def test_a_prompt_that_is_refused_costs_no_other(play: Play, talk: type[Mo
     )
     played = await play(Beam(width=2, scorer=good), model)
     assert played.answer == "13"
-    assert "a prompt of the search was lost: too long" in played.outcome.warnings
+    assert "a prompt was lost: too long" in played.outcome.warnings
 
 
 async def test_when_every_sample_fails_the_first_error_is_raised(

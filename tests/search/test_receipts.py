@@ -21,6 +21,8 @@ from tt_compute.strategies.beam import Beam
 from tt_compute.strategies.budget_forcing import BudgetForcing
 from tt_compute.strategies.deepconf import DeepConf
 from tt_compute.strategies.dvts import DVTS
+from tt_compute.strategies.mixture import Mixture
+from tt_compute.strategies.panel import Panel
 from tt_compute.strategies.refine import Refine
 from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.tree_of_thought import Thoughts, TreeOfThought
@@ -57,6 +59,8 @@ STRATEGIES: list[Strategy] = [
     Refine(),
     BudgetForcing(waits=2, thinking_tokens=3),
     DeepConf(warmup=3, window=2, top=2, keep=0.5),
+    Mixture(layers=2, proposals=3),
+    Panel(("m", "m", "m")),
 ]
 
 Options = dict[str, Any]

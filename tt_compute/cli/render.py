@@ -11,6 +11,7 @@ from tt_compute.cli.table import Cell, columns
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.results import Progress, Receipt, Result, SampleRecord
 from tt_compute.stopping import Thresholded, is_score_rule, parse_stop_rule
+from tt_compute.strategies.naming import family
 
 __all__ = ["plan_lines", "plan_view", "progress_view", "result_view", "usd"]
 
@@ -31,6 +32,12 @@ _REASONS = {
     "interrupted": "interrupted; this is the best so far",
     "failed": "the run failed",
 }
+_REASONS_OF = {
+    ("panel", "budget"): "everybody was asked",
+    ("mixture", "settled"): "one answer was made of the others",
+    ("mixture", "failed"): "no answer was made of the proposals",
+}
+"""Of strategies that have their own."""
 
 
 def plan_lines(chosen: Candidate) -> Text:
@@ -203,7 +210,12 @@ def _reason(result: Result) -> str:
         return _REASONS[receipt.stop_reason]
     if receipt.stop_reason == "budget" and chosen.max_samples == 1:
         return "as planned"
-    if receipt.stop_reason == "settled" and chosen.stop_rule is not None:
+    if chosen.stop_rule is None:
+        return (
+            _REASONS_OF.get((family(chosen.strategy), receipt.stop_reason))
+            or (_REASONS[receipt.stop_reason])
+        )
+    if receipt.stop_reason == "settled":
         if is_score_rule(chosen.stop_rule):
             return "a sample's score was good enough"
         rule, posterior = parse_stop_rule(chosen.stop_rule), receipt.stop_posterior

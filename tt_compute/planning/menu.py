@@ -21,7 +21,7 @@ import msgspec
 from tt_compute.conditions import Allowance, unused
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.estimates import Estimates
-from tt_compute.planning.figures import Figures, Meter
+from tt_compute.planning.figures import UNKNOWN, Figures, Meter
 from tt_compute.planning.kv_cache import tokens_that_fit
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.performance import Prefill
@@ -77,6 +77,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A lone sample is drawn at temperature 0."""
     prompt_tokens: int | None = None
     """About how long the prompt is; None = of any length."""
+    priced_elsewhere: bool = False
+    """As in ``PlanRequest``."""
     judged: bool = False
     """A verifier judges samples."""
     reliability: Reliability | None = Reliability()
@@ -337,7 +339,11 @@ class _Options:
         """The whole budget, as wide as the deployment is quick; of what comes of it nothing is known."""
         budget = self._wanted.max_samples
         shape = RunShape(quality=None, samples_mean=None)
-        yield self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
+        option = self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
+        if self._wanted.priced_elsewhere:
+            figures = option.figures._replace(cost_usd=UNKNOWN)
+            option = msgspec.structs.replace(option, figures=figures)
+        yield option
 
     def _budgets(self, strategy: str, limit: int | None, *, known: bool) -> list[int]:
         most = self._wanted.max_samples if limit is None else min(self._wanted.max_samples, limit)

@@ -32,6 +32,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """No cascade, unless it is pinned."""
     weight: str | None = None
     """Only votes that weigh by this."""
+    priced_elsewhere: bool = False
+    """The strategy also draws at deployments of its own choice, which are not free: the cost is unknown."""
     has_verifier: bool = False
     """Whether samples can be judged."""
     reliability: Reliability | None = Reliability()

@@ -19,12 +19,14 @@ from tt_compute.strategies.knockout import Knockout
 from tt_compute.strategies.listwise import USC, Listwise
 from tt_compute.strategies.majority import Majority
 from tt_compute.strategies.mbr import MBR
+from tt_compute.strategies.mixture import Mixture
+from tt_compute.strategies.naming import across_deployments, family
 from tt_compute.strategies.refine import Refine
 from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.single import Single
 
 __all__ = [
-    "ASK_NO_VERIFIER",
+    "NAMES",
     "STRATEGIES",
     "Collector",
     "Ended",
@@ -33,6 +35,8 @@ __all__ = [
     "Outcome",
     "Run",
     "Strategy",
+    "asks_no_verifier",
+    "built_in",
     "finished",
     "get_strategy",
     "spokesman",
@@ -53,24 +57,41 @@ _ALL: tuple[Strategy, ...] = (
     BudgetForcing(),
     DeepConf(),
     Cascade(),
+    Mixture(),
 )
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({one.name: one for one in _ALL})
 """Name -> strategy. They hold no state: one object serves every run."""
-ASK_NO_VERIFIER = frozenset({"single", "majority", "mbr", "deepconf"})
-"""Beside these a verifier would be ignored; a vote asks it where it weighs by its scores."""
+NAMES = (*STRATEGIES, "panel")
+"""What a strategy can be called; of a panel only together with its deployments."""
+_ASK_NO_VERIFIER = ("single", "majority", "mbr", "deepconf", "mixture", "panel")
+
+
+def built_in(name: str) -> Strategy | None:
+    """The strategy of that name, which may hold settings as in ``panel=a,b,c``; None = there is none.
+
+    Raises:
+        InvalidRequestError: There is one, and its settings are none that it has.
+    """
+    return STRATEGIES.get(name) or across_deployments(name)
 
 
 def get_strategy(name: str) -> Strategy:
-    """The strategy of that name.
+    """As ``built_in``.
 
     Raises:
         UnknownNameError: There is none.
+        InvalidRequestError: As ``built_in``.
     """
-    strategy = STRATEGIES.get(name)
+    strategy = built_in(name)
     if strategy is None:
-        near = difflib.get_close_matches(name, STRATEGIES, n=1)
+        near = difflib.get_close_matches(family(name), NAMES, n=1)
         raise UnknownNameError(
             f"there is no strategy {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(STRATEGIES)}",
+            hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(NAMES)}",
         )
     return strategy
+
+
+def asks_no_verifier(name: str | None) -> bool:
+    """Whether a verifier would be ignored beside it; a vote asks one where it weighs by its scores."""
+    return name is not None and family(name) in _ASK_NO_VERIFIER

@@ -148,17 +148,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     open: Opener | None = None
     """None = recorded samples, or others that no further prompt can be put to."""
     legs: tuple[Leg, ...] = ()
-    """The plan's further deployments; ``rung=1`` of ``open`` is the first of them."""
+    """What the plan has its further deployments do; ``rung=1`` of ``open`` is the first of them."""
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """Abilities of a deployment without which a strategy cannot run."""
+    """What a strategy cannot run without, most of it abilities of a deployment."""
 
     logprobs: int = 0
     """Alternatives per token; 1 = the token's own."""
     continue_assistant: bool = False
     verifier: bool = False
     """Not of the deployment: something has to judge samples."""
+    deployments: tuple[str, ...] = ()
+    """Ids of those that the run needs: the first is where the request goes, and ``rung=k`` of ``Run.open`` is the
+    k-th after it. Empty = whatever the plan chooses."""
+    temperature: float | None = None
+    """Of samples, where the caller wishes for none; None = as the plan has it."""
 
 
 @runtime_checkable

@@ -28,8 +28,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     messages: tuple[Message, ...]
     number: int = 1
+    rung: int = 0
+    """Which of the run's deployments, as ``Opener`` counts them."""
     sampling: SamplingParams | None = None
-    """None = the run's own."""
+    """None = as the plan has it for that deployment."""
     continue_assistant: bool = False
     answers: bool = True
     """Whether a sample is a whole text in which an answer can be found, not a piece of one."""
@@ -136,7 +138,7 @@ class Drawer:
     def warnings(self) -> tuple[str, ...]:
         """What went wrong and did not end the run."""
         failures = self._failures()
-        notes = [f"a prompt of the search was lost: {error}" for error in self._errors[:1]]
+        notes = [f"a prompt was lost: {error}" for error in self._errors[:1]]
         if failures:
             failed = f"{len(failures)} of {len(self.ended)} samples failed"
             notes.append(f"{failed}, the first: {failures[0]}")
@@ -170,7 +172,10 @@ class Drawer:
 
     async def _read(self, ask: Ask, share: int, into: list[Ended], held: _Held) -> None:
         async with self._open(
-            ask.messages, sampling=ask.sampling, continue_assistant=ask.continue_assistant
+            ask.messages,
+            rung=ask.rung,
+            sampling=ask.sampling,
+            continue_assistant=ask.continue_assistant,
         ) as generation:
             collector = Collector(
                 msgspec.structs.replace(

@@ -1,0 +1,220 @@
+"""``panel`` and ``mixture`` through the client: who is asked, what is refused, what is told and learned."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tt_compute.client import AsyncClient
+from tt_compute.config import Config
+from tt_compute.errors import (
+    ContextLengthError,
+    InvalidRequestError,
+    PlanError,
+    TTComputeError,
+    UnknownNameError,
+    UnsupportedError,
+)
+from tt_compute.planning.types import Objective
+from tt_compute.strategies.mixture import Mixture
+from tt_compute.strategies.panel import Panel
+from tt_compute.testing.time import VirtualClock
+from tt_compute.types import JsonSchemaFormat
+
+Open = Callable[..., Any]
+PROMPT = "6 * 7 = ?"
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def trio(environ: dict[str, str]) -> Open:
+    """A client on three mocks that answer 41, 42 and 42, save as ``changes`` has it for one of them."""
+
+    @asynccontextmanager
+    async def open_client(
+        changes: Mapping[str, Mapping[str, Any]] = {}, **config: Any
+    ) -> AsyncGenerator[AsyncClient, None]:
+        deployments = [
+            {
+                "id": name,
+                "backend": "mock",
+                "model": "mock",
+                "hardware": "mock",
+                "options": {"answers": [f"The answer is {answer}."]},
+                **changes.get(name, {}),
+            }
+            for name, answer in (("a", 41), ("b", 42), ("c", 42))
+        ]
+        made = Config.from_mapping({"deployments": deployments, **config}, environ=environ)
+        async with AsyncClient(made, clock=VirtualClock(), environ=environ) as client:
+            yield client
+
+    return open_client
+
+
+async def test_a_panel_asks_its_deployments_in_their_order(trio: Open) -> None:
+    async with trio() as client:
+        result = await client.solve(PROMPT, strategy="panel=c,a,b", seed=1)
+    assert (result.answer, result.receipt.stop_reason) == ("42", "settled")
+    assert [sample.deployment for sample in result.samples] == ["c", "a", "b"]
+    assert result.plan.chosen.strategy == "panel=c,a,b"
+    assert result.plan.chosen.deployment == "c"
+
+
+async def test_a_panel_draws_the_likeliest_answer_unless_told_otherwise(trio: Open) -> None:
+    async with trio() as client:
+        plain = await client.plan(PROMPT, strategy="panel=a,b,c")
+        warm = await client.plan(PROMPT, strategy="panel=a,b,c", temperature=0.5)
+    assert (plain.chosen.sampling.temperature, warm.chosen.sampling.temperature) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        ("panel=a,b", Panel(("a", "b"))),
+        ("panel:3=a,b,c", Panel(("a", "b", "c"), agree=3)),
+        ("mixture", Mixture()),
+        ("mixture=a,b", Mixture(("a", "b"))),
+        ("mixture:2", Mixture(layers=2)),
+        ("mixture:1,4=a,b,c", Mixture(("a", "b", "c"), proposals=4)),
+    ],
+)
+async def test_an_object_and_its_name_are_the_same_strategy(
+    trio: Open, name: str, strategy: Panel | Mixture
+) -> None:
+    async with trio() as client:
+        named = await client.solve(PROMPT, strategy=name, seed=1)
+        given = await client.solve(PROMPT, strategy=strategy, seed=1)
+    assert named.plan.chosen.strategy == given.plan.chosen.strategy == name
+    assert named.samples == given.samples
+
+
+async def test_a_mixture_answers_at_its_last_deployment(trio: Open) -> None:
+    async with trio({"c": {"options": {"answers": ["The answer is 43."]}}}) as client:
+        result = await client.solve(PROMPT, strategy="mixture=a,b,c", seed=1)
+    assert (result.answer, result.samples[-1].deployment) == ("43", "c")
+    assert result.confidence is None
+
+
+async def test_deployments_outside_the_configuration_can_take_part(trio: Open) -> None:
+    async with trio() as client:
+        result = await client.solve(PROMPT, strategy="panel=mock,b,c", seed=3)
+    assert result.samples[0].deployment == "mock"
+
+
+async def test_a_saved_plan_asks_the_same_deployments(trio: Open) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert [sample.deployment for sample in result.samples] == ["a", "b", "c"]
+
+
+async def test_a_saved_plan_of_a_deployment_that_is_gone_is_refused(trio: Open) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+    async with trio({"c": {"id": "renamed"}}) as client:
+        with pytest.raises((PlanError, UnknownNameError), match="'c'"):
+            await client.solve(PROMPT, plan=plan)
+
+
+async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:
+    """Else two votes of one deployment would count as agreement of two."""
+    down = {"options": {"answers": ["The answer is 41."], "faults": [{"kind": "server_error"}]}}
+    async with trio({"a": down}) as client:
+        result = await client.solve(PROMPT, strategy="panel=a,b,c", seed=1)
+    assert {one.deployment for one in result.receipt.attempts if one.outcome == "ok"} == {"b", "c"}
+    assert result.answer == "42"
+
+
+async def test_a_panel_whose_first_deployment_costs_nothing_may_cost_something(
+    trio: Open,
+) -> None:
+    price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
+    async with trio({"c": price}) as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        free = await client.plan(PROMPT, strategy="panel=a,b")
+        result = await client.solve(PROMPT, strategy="panel=a,b,c", seed=1)
+    assert plan.chosen.predicted.cost_usd is None
+    assert free.chosen.predicted.cost_usd == 0
+    assert result.receipt.cost_usd > 0
+
+
+async def test_the_spend_cap_holds_for_every_deployment(trio: Open) -> None:
+    price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
+    async with trio({"c": price}) as client:
+        result = await client.solve(
+            PROMPT, strategy="panel=a,b,c", seed=1, objective=Objective(max_cost_usd=1e-9)
+        )
+    assert {sample.deployment for sample in result.samples if sample.answer} == {"a", "b"}
+    assert result.receipt.cost_usd == 0
+
+
+async def test_only_the_first_deployments_vote_teaches(trio: Open) -> None:
+    async with trio() as client:
+        result = await client.solve(PROMPT, strategy="panel=a,b,c", seed=1)
+        await client.feedback(result.id, correct=True)
+        (ability,) = (await client.estimates(mock=True)).abilities
+    assert (ability.greedy_questions, ability.samples_weight) == (1, 1)
+    assert result.tally.votes == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"strategy": "panel=a,nobody"}, UnknownNameError, "nobody"),
+        ({"strategy": "panel=a,,b"}, InvalidRequestError, "has no name"),
+        ({"strategy": "panel:9=a,b"}, InvalidRequestError, "9 of 2"),
+        ({"strategy": "panel:two=a,b"}, InvalidRequestError, "'two'"),
+        ({"strategy": "panel"}, InvalidRequestError, "at least 2"),
+        ({"strategy": "mixture:0"}, InvalidRequestError, "layers must be at least 1"),
+        ({"strategy": "mixture=a"}, InvalidRequestError, "only deployment"),
+        ({"strategy": "panel=a,b", "deployment": "b"}, InvalidRequestError, "names its deploy"),
+        ({"strategy": "panel=a,b", "verifier": "exact=42"}, InvalidRequestError, "asks none"),
+        ({"strategy": "panel=a,b", "stop": "beta"}, InvalidRequestError, "holds none"),
+        ({"strategy": "panle=a,b"}, UnknownNameError, "did you mean 'panel'"),
+    ],
+    ids=str,
+)
+async def test_what_makes_no_sense_is_refused_before_anything_is_drawn(
+    trio: Open, options: dict[str, Any], error: type[TTComputeError], words: str
+) -> None:
+    async with trio() as client:
+        with pytest.raises(error) as caught:
+            await client.solve(PROMPT, **options)
+    assert words in f"{caught.value.message} {caught.value.hint}"
+
+
+async def test_prompts_that_must_stay_local_reach_no_other_deployment(
+    trio: Open, environ: dict[str, str]
+) -> None:
+    environ["GROQ_API_KEY"] = "gsk-none"
+    async with trio() as client:
+        with pytest.raises(InvalidRequestError, match="not local"):
+            await client.solve(
+                PROMPT,
+                strategy="panel=a,groq/gpt-oss-20b",
+                objective=Objective(locality="local"),
+            )
+
+
+async def test_every_deployment_must_offer_what_the_request_needs(trio: Open) -> None:
+    schema = JsonSchemaFormat(schema={"type": "object"})
+    able = {"options": {"capabilities": {"json_schema": True}}}
+    async with trio({"a": able, "c": able}) as client:
+        with pytest.raises(UnsupportedError, match="b is not known to offer JSON schemas"):
+            await client.solve(PROMPT, strategy="panel=a,b,c", response_format=schema)
+
+
+async def test_a_prompt_that_does_not_fit_one_of_them_is_refused(trio: Open) -> None:
+    async with trio({"c": {"limits": {"max_context_tokens": 8}}}) as client:
+        with pytest.raises(ContextLengthError, match="context of c, 8 tokens"):
+            await client.solve("word " * 50, strategy="panel=a,b,c")
+
+
+async def test_samples_are_no_longer_than_each_deployment_allows(trio: Open) -> None:
+    async with trio({"c": {"limits": {"max_output_tokens": 3}}}) as client:
+        result = await client.solve(PROMPT, strategy="panel=a,b,c", seed=1)
+    assert [sample.finish_reason for sample in result.samples] == ["stop", "stop", "length"]

@@ -1,0 +1,58 @@
+"""Names that hold settings: ``panel=a,b,c`` and ``mixture:2,6=a,b,c``."""
+
+from __future__ import annotations
+
+from tt_compute.errors import InvalidRequestError
+from tt_compute.strategies.base import Strategy
+from tt_compute.strategies.mixture import Mixture
+from tt_compute.strategies.panel import Panel
+
+__all__ = ["across_deployments", "family"]
+
+_FORMS = {
+    "panel": "panel=ID,ID,... or panel:AGREE=ID,ID,...",
+    "mixture": "mixture, mixture=ID,ID,... or mixture:LAYERS,PROPOSALS=ID,ID,...",
+}
+_MOST_NUMBERS = {"panel": 1, "mixture": 2}
+
+
+def family(name: str) -> str:
+    """The name without settings."""
+    return name.partition("=")[0].partition(":")[0]
+
+
+def across_deployments(name: str) -> Strategy | None:
+    """The panel or the mixture of that name; None = it is of neither.
+
+    Raises:
+        InvalidRequestError: Its settings cannot be read, or are none that it has.
+    """
+    kind = family(name)
+    if kind not in _FORMS:
+        return None
+    head, _, listed = name.partition("=")
+    numbers = _numbers(name, kind, head)
+    deployments = tuple(one.strip() for one in listed.split(",")) if listed.strip() else ()
+    if not all(deployments):
+        raise _unreadable(name, kind, "one of its deployments has no name")
+    if kind == "panel":
+        return Panel(deployments, *numbers)
+    return Mixture(deployments, *numbers)
+
+
+def _numbers(name: str, kind: str, head: str) -> list[int]:
+    _, colon, listed = head.partition(":")
+    if not colon:
+        return []
+    numbers = listed.split(",")
+    if len(numbers) > _MOST_NUMBERS[kind] or not all(_is_number(one) for one in numbers):
+        raise _unreadable(name, kind, f"{listed!r} is not what it counts by")
+    return [int(one) for one in numbers]
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().isdecimal() and len(text.strip()) <= 6  # noqa: PLR2004 - more is no number of samples
+
+
+def _unreadable(name: str, kind: str, why: str) -> InvalidRequestError:
+    return InvalidRequestError(f"the strategy {name!r}: {why}", hint=f"say {_FORMS[kind]}")
