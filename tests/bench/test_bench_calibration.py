@@ -46,6 +46,7 @@ def report(*waves: WaveFigures) -> BenchReport:
         waves=waves,
         late_first_token_s=None,
         short_prompt_first_token_s=Spread(median=0.06, low=0.05, high=0.07),
+        short_prompt_tokens=64,
         prefill_tokens_per_s=Spread(median=1500.0, low=1400, high=1600),
         idle_w=None,
         energy_source=None,

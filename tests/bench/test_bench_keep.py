@@ -48,6 +48,7 @@ REPORT = BenchReport(
     waves=(wave(1, 1, 0.5), wave(4, 4), wave(16, 8)),
     late_first_token_s=same(0.02),
     short_prompt_first_token_s=Spread(median=0.12345678, low=0.1, high=0.2),
+    short_prompt_tokens=66,
     prefill_tokens_per_s=same(1.2345e6),
     idle_w=None,
     energy_source=None,
@@ -69,6 +70,7 @@ def test_what_was_measured_is_a_configuration_as_it_stands(tmp_path: Path) -> No
     assert speed.prefill_tokens_per_s.value == pytest.approx(1.2345e6, rel=1e-3)
     assert speed.load_s.value == 2.5
     assert (speed.ttft_s.p50, speed.ttft_s.p95) == (0.1235, None)
+    assert speed.ttft_prompt_tokens.value == 66
     assert (speed.ttft_s.status, speed.ttft_s.as_of) == ("measured", AS_OF)
 
 
@@ -86,6 +88,7 @@ def test_nothing_unknown_is_stated(tmp_path: Path) -> None:
         waves=(wave(4, None),),
         load_s=None,
         short_prompt_first_token_s=None,
+        short_prompt_tokens=None,
         prefill_tokens_per_s=None,
     )
     file = tmp_path / "ttc.yaml"

@@ -173,6 +173,21 @@ def test_an_unknown_p95_counts_as_three_p50(service: DeploymentSpec) -> None:
     assert Pace(service, None).prefill().seconds(1000) == pytest.approx((0.3, 0.9))
 
 
+def test_what_is_longer_than_the_prompts_of_a_stated_ttft_comes_on_top(
+    local: DeploymentSpec,
+) -> None:
+    """Where it is known how long they were; a shorter one takes as long, and p95 keeps its ratio."""
+    stated = with_speed(
+        local,
+        ttft_s=Ttft(p50=0.3, p95=0.6),
+        ttft_prompt_tokens=Fact(value=100),
+        prefill_tokens_per_s=Fact(value=1000),
+    )
+    prefill = Pace(stated, SHARING).prefill()
+    assert prefill.seconds(50) == prefill.seconds(100) == (0.3, 0.6)
+    assert prefill.seconds(300) == pytest.approx((0.5, 1.0))
+
+
 def test_nothing_known_of_the_first_token_is_unknown(service: DeploymentSpec) -> None:
     silent = with_speed(service, decode_tokens_per_s=Fact(value=500))
     with pytest.raises(UnknownFact, match="time to first token of service"):

@@ -134,6 +134,7 @@ def _speed(report: BenchReport, as_of: str) -> Speed:
         ttft_s=Ttft()
         if first is None
         else Ttft(p50=first.median, source=_SOURCE, as_of=as_of, status="measured"),
+        ttft_prompt_tokens=_fact(report.short_prompt_tokens, as_of),
         prefill_tokens_per_s=_fact(
             None if report.prefill_tokens_per_s is None else report.prefill_tokens_per_s.median,
             as_of,

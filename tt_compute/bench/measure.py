@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tt_compute.backend import Generation
 from tt_compute.bench.energy import EnergyMeter
@@ -70,6 +70,7 @@ class Bench:
         self._waves: list[WaveFigures] = []
         self._late: list[float] = []
         self._short_first: list[float] = []
+        self._short_tokens: list[int] = []
         self._prefill_rates: list[float] = []
         self._warnings: list[str] = []
 
@@ -96,10 +97,9 @@ class Bench:
     @property
     def report(self) -> BenchReport:
         """What has been measured so far."""
-        counted = [tokens for tokens in self._prompt_tokens if tokens]
         return BenchReport(
             deployment=self._spec.id,
-            prompt_tokens=statistics.median_low(counted) if counted else None,
+            prompt_tokens=_median(self._prompt_tokens),
             new_tokens=self._settings.new_tokens,
             rounds=self._settings.rounds,
             seed=self._settings.seed,
@@ -107,6 +107,7 @@ class Bench:
             waves=tuple(self._waves),
             late_first_token_s=Spread.of(self._late),
             short_prompt_first_token_s=Spread.of(self._short_first),
+            short_prompt_tokens=_median(self._short_tokens),
             prefill_tokens_per_s=Spread.of(self._prefill_rates),
             idle_w=self._idle_w,
             energy_source=self._meter.source,
@@ -176,6 +177,7 @@ class Bench:
         short, long = [await self._run(self._prompts.make(tokens), 1, 1) for tokens in lengths]
         if short.first_token_s is not None:
             self._short_first.append(short.first_token_s)
+            self._short_tokens.append(short.prompt_tokens)
         tokens = long.prompt_tokens - short.prompt_tokens
         seconds = long.took_s - short.took_s
         if tokens > 0 and seconds > 0:
@@ -217,3 +219,9 @@ async def _samples(generation: Generation) -> tuple[Sample, ...]:
         if isinstance(event, Sample):
             samples.append(event)
     return tuple(sorted(samples, key=lambda sample: sample.index))
+
+
+def _median(counted: Sequence[int]) -> int | None:
+    """Of what was counted; None where the deployment counts no prompts."""
+    known = [tokens for tokens in counted if tokens]
+    return statistics.median_low(known) if known else None

@@ -79,6 +79,8 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of a sample drawn when its prompt had been computed."""
     short_prompt_first_token_s: Spread | None
     """Of a first sample of a prompt of about 64 tokens."""
+    short_prompt_tokens: int | None
+    """That prompt's, median, as the deployment counts them."""
     prefill_tokens_per_s: Spread | None
     """From prompts of two lengths, so that what they have in common cancels out."""
     idle_w: float | None

@@ -72,6 +72,8 @@ def _speed(report: BenchReport, as_of: str) -> Iterator[str]:
         "decode_tokens_per_s": None if alone is None else alone.decode_tokens_per_s,
     }
     yield from (f"{name}: {fact(known.median)}" for name, known in spreads.items() if known)
+    if report.short_prompt_tokens is not None:
+        yield f"ttft_prompt_tokens: {fact(report.short_prompt_tokens)}"
     if report.load_s is not None:
         yield f"load_s: {fact(report.load_s)}"
     # A wave that did not run at its width says nothing of that width.

@@ -37,22 +37,28 @@ class Prefill(msgspec.Struct, frozen=True, kw_only=True):
 
     least_p50_s: float = 0.0
     """Stated TTFT (queue, network and a short prompt), or the first step."""
-    least_p95_s: float = 0.0
-    adds: bool = False
-    """Whether the prompt's own time comes on top of the least; else the larger of both counts."""
+    least_p95_s: float | None = None
+    """None = as many times the median as an unknown TTFT's."""
+    covered_tokens: float | None = None
+    """Prompt tokens whose time is in the least; those beyond come on top of it. None = the larger of the least and
+    the prompt's own time counts."""
     per_token_s: float = 0.0
     per_token_pair_s: float = 0.0
 
     def seconds(self, tokens: float) -> tuple[float, float]:
         """Of a prompt of ``tokens``: (p50, p95)."""
-        own = tokens * (self.per_token_s + tokens * self.per_token_pair_s)
-        if self.adds:
-            p50 = self.least_p50_s + own
-            return p50, p50 * TTFT_P95_OVER_P50
-        if own > self.least_p50_s:
-            ratio = self.least_p95_s / self.least_p50_s if self.least_p50_s else TTFT_P95_OVER_P50
-            return own, own * ratio
-        return self.least_p50_s, self.least_p95_s
+        least, covered = self.least_p50_s, self.covered_tokens
+        if covered is None:
+            p50 = max(least, self._own(tokens))
+        else:
+            p50 = least + max(0.0, self._own(tokens) - self._own(covered))
+        slow = self.least_p95_s
+        if slow is not None:
+            return p50, p50 * slow / least if least else max(slow, p50 * TTFT_P95_OVER_P50)
+        return p50, p50 * TTFT_P95_OVER_P50
+
+    def _own(self, tokens: float) -> float:
+        return tokens * (self.per_token_s + tokens * self.per_token_pair_s)
 
 
 class Pace:
@@ -115,9 +121,10 @@ class Pace:
     def prefill(self) -> Prefill:
         """Time to first token.
 
-        A stated TTFT holds for prompts whose own prefill is shorter than it. Without one it is the
-        prefill, at the stated rate or by the roofline, and the first step (TTFT = queue + network +
-        prefill + first step; a local engine has neither queue nor network).
+        A stated TTFT holds for prompts of the length that it was measured with, and what is longer takes its
+        own prefill besides; where that length is not stated, for prompts whose own prefill is shorter than it.
+        Without one it is the prefill, at the stated rate or by the roofline, and the first step (TTFT = queue +
+        network + prefill + first step; a local engine has neither queue nor network).
 
         Raises:
             UnknownFact: Neither TTFT, nor a prefill rate, nor the roofline is known.
@@ -127,11 +134,15 @@ class Pace:
         if ttft.p50 is None:
             first = self.step(1).fixed_s
             return Prefill(
-                least_p50_s=first, adds=True, per_token_s=per_token, per_token_pair_s=per_pair
+                least_p50_s=first,
+                covered_tokens=0,
+                per_token_s=per_token,
+                per_token_pair_s=per_pair,
             )
         return Prefill(
             least_p50_s=ttft.p50,
-            least_p95_s=ttft.p50 * TTFT_P95_OVER_P50 if ttft.p95 is None else ttft.p95,
+            least_p95_s=ttft.p95,
+            covered_tokens=self._speed.ttft_prompt_tokens.value,
             per_token_s=per_token,
             per_token_pair_s=per_pair,
         )

@@ -216,6 +216,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Published or measured speed; what is unknown is predicted by roofline."""
 
     ttft_s: Ttft = Ttft()
+    ttft_prompt_tokens: Fact = UNKNOWN
+    """Length of the prompts that ``ttft_s`` was measured with; unknown = of usual ones."""
     prefill_tokens_per_s: Fact = UNKNOWN
     decode_tokens_per_s: Fact = UNKNOWN
     """Of one sample running alone."""
