@@ -31,6 +31,8 @@ from tt_compute.replay.play import Policy
 from tt_compute.replay.recording import load_recordings
 from tt_compute.reporting import wilson
 from tt_compute.verify.math_process import MathProcess
+from votes import EXPLANATION as GAIN
+from votes import SPLITS, Pool, Replayed, rows_of
 
 DEPLOYMENT = "local/smollm2-135m-openvino"
 SAMPLES = 32
@@ -41,12 +43,20 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "open": ("capitals",),
     "choice": ("multiple choice",),
 }
+BUDGETS = (8, 16, SAMPLES)
+SHUFFLES = 10
 EQUAL: Mapping[str, Equality] = {"math": "math", "open": "exact", "choice": "exact"}
 EXPLANATION = """\
 SmolLM2-135M-Instruct in 8-bit weights, temperature 0.8, OpenVINO. Every rule runs on the same 32 samples of each question, in the same 10 orders.
 Ours run the strategies themselves (`ttc replay`); peers are restated from their packages' code.
 `logprob` weighs votes by their mean log-probability; best-of-n has the right answer for a verifier, which is the most that any verifier could bring.
 The interval is Wilson's over the questions. Waves: samples that follow one upon the other."""
+
+
+WEIGHTS = f"""\
+## What log-probabilities are worth in a vote
+
+{GAIN.format(splits=SPLITS)}"""
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,10 +150,21 @@ def above(first: list[float], second: list[float]) -> float:
     return (total - len(first) * (len(first) + 1) / 2) / (len(first) * len(second))
 
 
+async def worth(kind: str, file: Path, asked: list[Question]) -> str:
+    """What weights of log-probabilities bring against the plain vote of the same samples."""
+    pool = Pool(name=kind, file=file.name, weight="logprob", equality=EQUAL[kind])
+    rows: list[list[object]] = []
+    for budget in BUDGETS:
+        rows += await rows_of(Replayed(pool, asked, budget, SHUFFLES), pool, budget)
+    header = ("samples", "votes weigh by", "accuracy, %", "gain, points (95 %)")
+    return f"### Weights: {' and '.join(SETS[kind])}, {len(asked)} questions\n\n{markdown(header, rows)}"
+
+
 async def report(files: Mapping[str, Path]) -> str:
     process = MathProcess()
     sets: dict[str, list[Question]] = {}
     tables: list[str] = []
+    weights: list[str] = []
     try:
         for kind, file in files.items():
             asked, warnings = await read_questions(load_recordings(file), EQUAL[kind], process)
@@ -154,6 +175,7 @@ async def report(files: Mapping[str, Path]) -> str:
                 ]
                 sets[name] = mine
                 tables.append(await table(name.capitalize(), mine, dict(further())))
+            weights.append(await worth(kind, file, asked))
     finally:
         process.close()
     return "\n\n".join(
@@ -163,6 +185,8 @@ async def report(files: Mapping[str, Path]) -> str:
             EXPLANATION,
             summary(sets),
             *tables,
+            WEIGHTS,
+            *weights,
         )
     )
 
