@@ -20,7 +20,7 @@ import math
 import random
 import statistics
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import msgspec
 import tt_compute as tt
 from report import conditions, markdown, write
 from tt_compute.config import Config
+from tt_compute.planning.panels import SAME_MISTAKE, TOGETHER, courses
 from tt_compute.strategies.panel import Panel
 
 FILE = "zeroeval_gsm_44models.jsonl"
@@ -50,6 +51,8 @@ STRONG = (
     "gpt-4o-mini-2024-07-18",
 )
 SEED = 1
+PANELS = 2000
+FEWEST_MISTAKES = 20
 RESAMPLES = 2000
 _METHOD = (
     "GSM8K, 1,319 questions, one greedy answer of each model. The pair was chosen among 21 on one half of the "
@@ -57,7 +60,15 @@ _METHOD = (
     "both roles of the halves. Difference: panel less strong model alone, with the "
     "95 % interval of 2,000 bootstrap samples of questions."
 )
-Said = Mapping[str, "Reply"]
+_PREDICTED = (
+    "Predictions: three of the models at random, the best one last; predicted from their accuracy on one half of the "
+    "questions (`tt_compute.planning.panels`), counted on the other."
+)
+_PAIRS = (
+    "How two models go together, median and middle half over the pairs: the covariance of their successes over that of "
+    f"comonotone ones (plans take {TOGETHER}), and P(same answer | both gave a wrong one), where at least "
+    f"{FEWEST_MISTAKES} questions tell (plans take {SAME_MISTAKE})."
+)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,21 +97,24 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(folder: Path) -> list[Question]:
+    """With the answers of every model that was asked everything."""
     lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
     header, *rest = map(json.loads, lines)
-    wanted = [
-        (place, name) for place, name in enumerate(header["_models"]) if name in SMALL + STRONG
+    whole = [
+        (place, name)
+        for place, name in enumerate(header["_models"])
+        if not any(line["ok"][place] == "?" for line in rest)
     ]
     return [
         Question(
             id=line["id"],
             said={
                 name: Reply(answer=line["a"][place] or None, right=line["ok"][place] == "1")
-                for place, name in wanted
+                for place, name in whole
             },
         )
         for line in rest
-    ]  # fmt: skip
+    ]
 
 
 def agree(question: Question, pair: Sequence[str]) -> bool:
@@ -233,13 +247,74 @@ async def rows(questions: Sequence[Question], folder: Path) -> list[list[object]
     return found
 
 
+def predicted_rows(questions: Sequence[Question]) -> list[list[object]]:
+    """Panels of three models, the best last: predicted from one half, counted on the other."""
+    rng = random.Random(SEED)
+    found: list[tuple[float, float, float]] = []
+    for learn, judge in halves(questions):
+        rates = {name: rate(learn, name) for name in learn[0].said}
+        for _ in range(PANELS // 2):
+            first, second, last = sorted(rng.sample(list(rates), 3), key=lambda name: rates[name])
+            ways = list(courses([rates[name] for name in (first, second, last)], 2))
+            quality = sum(one.chance for one in ways if one.right)
+            samples = sum(one.chance * sum(one.asked) for one in ways)
+            accuracy, agreed = counted(judge, (first, second), last)
+            halves_apart = abs(rate(learn, last) - rate(judge, last))
+            found.append((quality - accuracy, samples - (3 - agreed), halves_apart))
+    off, drawn, apart = ([abs(one[place]) for one in found] for place in range(3))
+    return [
+        [
+            len(found),
+            f"{100 * statistics.median(off):.1f}",
+            f"{100 * statistics.quantiles(off, n=10)[-1]:.1f}",
+            f"{100 * statistics.fmean(one[0] for one in found):+.1f}",
+            f"{statistics.median(drawn):.3f}",
+            f"{100 * statistics.median(apart):.1f}",
+        ]
+    ]
+
+
+def rate(questions: Sequence[Question], name: str) -> float:
+    return statistics.fmean(one.said[name].right for one in questions)
+
+
+def pairs_rows(questions: Sequence[Question]) -> list[list[object]]:
+    """How two models' successes, and their mistakes, go together: what predictions take, on each half and on all."""
+    rows: list[list[object]] = []
+    one, other = next(halves(questions))
+    for name, part in (("first half", one), ("second half", other), ("all", list(questions))):
+        together: list[float] = []
+        same: list[float] = []
+        rates = {model: rate(part, model) for model in part[0].said}
+        for first, second in itertools.combinations(rates, 2):
+            said = [(question.said[first], question.said[second]) for question in part]
+            both = statistics.fmean(a.right and b.right for a, b in said)
+            product = rates[first] * rates[second]
+            together.append((both - product) / (min(rates[first], rates[second]) - product))
+            wrong = [
+                a.answer == b.answer
+                for a, b in said
+                if not a.right and not b.right and a.answer and b.answer
+            ]
+            if len(wrong) >= FEWEST_MISTAKES:
+                same.append(statistics.fmean(wrong))
+        rows.append([name, len(together), quartiles(together), len(same), quartiles(same)])
+    return rows
+
+
+def quartiles(values: Sequence[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(rows(load(given.data), Path(folder)))
+        asked = load(given.data)
+        found = asyncio.run(rows(asked, Path(folder)))
     header = (
         "strong model", "pair that is asked first", "panel", "strong model alone", "difference, points",
         "questions that came to the strong model", "right where the pair agrees", "vote of all three",
@@ -251,6 +326,23 @@ def main() -> None:
             f"`python benchmarks/panels.py --data FOLDER`: {conditions()}.",
             _METHOD,
             markdown(header, found),
+            _PREDICTED,
+            markdown(
+                (
+                    "panels of three",
+                    "median error, points",
+                    "90th percentile",
+                    "mean (signed)",
+                    "median error of the samples asked",
+                    "halves differ, points",
+                ),
+                predicted_rows(asked),
+            ),
+            _PAIRS,
+            markdown(
+                ("questions", "pairs", "successes go together", "pairs", "same mistake"),
+                pairs_rows(asked),
+            ),
         )
     )
     write(given.output, text)

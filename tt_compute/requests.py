@@ -21,7 +21,7 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
-from tt_compute.rungs import Rungs, is_free, is_mock, members
+from tt_compute.rungs import Rungs, foreseen, is_free, is_mock, members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
@@ -98,11 +98,14 @@ class Requests:
         tools = self._tools(options, judging)
         judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
-        objective = self._objective_in_force(options)
-        named = await members(self._setup, _strategy_needs(options).deployments, request, objective)
-        priced = not all(map(is_free, named))
-        request = msgspec.structs.replace(request, priced_elsewhere=priced)
+        objective, strategy = self._objective_in_force(options), _pinned(options)
+        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
         if made is None:
+            request = msgspec.structs.replace(
+                request,
+                predicted=await foreseen(self._setup, strategy, request, objective),
+                priced_elsewhere=not all(map(is_free, named)),
+            )
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
             decided = Replay(plan=msgspec.structs.replace(plan, setup_us=spent_us))
@@ -277,7 +280,7 @@ def _request(
 ) -> PlanRequest:
     weight = options.get("weight")
     weighting = None if weight is None else parse_weight(weight)
-    strategy, needs = _strategy(options), _strategy_needs(options)
+    strategy, needs = _strategy(options), needs_of(_pinned(options))
     sampling = _sampling(options)
     if sampling.temperature is None:
         sampling = msgspec.structs.replace(sampling, temperature=needs.temperature)
@@ -356,8 +359,8 @@ def _check_weight(options: SolveOptions) -> None:
         )
 
 
-def _strategy_needs(options: SolveOptions) -> Needs:
-    """What the strategy cannot do without that is pinned, or that a plan made before has chosen.
+def _pinned(options: SolveOptions) -> Strategy | None:
+    """The strategy that is pinned, or that a plan made before has chosen; None = it is open.
 
     Raises:
         UnknownNameError: There is no such strategy.
@@ -365,9 +368,7 @@ def _strategy_needs(options: SolveOptions) -> Needs:
     plan, name = options.get("plan"), _strategy(options)
     if plan is not None and plan.chosen is not None:
         name = plan.chosen.strategy
-    if name is None:
-        return Needs()
-    return needs_of(_own_strategy(options) or get_strategy(name))
+    return _own_strategy(options) or (None if name is None else get_strategy(name))
 
 
 def _deployment(options: SolveOptions, needs: Needs) -> str | None:

@@ -9,13 +9,16 @@ import msgspec
 
 from tt_compute.errors import ContextLengthError, InvalidRequestError, UnsupportedError
 from tt_compute.openings import Rung
+from tt_compute.planning.panels import predict_panel
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
 from tt_compute.setup import Setup
+from tt_compute.strategies.base import Strategy
+from tt_compute.strategies.panel import Panel
 from tt_compute.types import DeploymentSpec, SamplingParams
 from tt_compute.weights import parse_weight
 
-__all__ = ["Rungs", "is_free", "is_mock", "members"]
+__all__ = ["Rungs", "foreseen", "is_free", "is_mock", "members"]
 
 
 async def members(
@@ -50,6 +53,31 @@ async def members(
                 hint="shorten the prompt, or name another one",
             )
     return specs
+
+
+async def foreseen(
+    setup: Setup, strategy: Strategy | None, request: PlanRequest, objective: Objective
+) -> Prediction | None:
+    """What a strategy over several deployments is expected to do, by what is known of each; None = nobody knows.
+
+    Nor of a panel that asks one model twice, whose samples have more in common than those of two models.
+
+    Raises:
+        TTComputeError: As ``Planner.plan``.
+    """
+    if not isinstance(strategy, Panel):
+        return None
+    asked = strategy.deployments[: objective.max_samples]
+    if len({setup.spec(name).model.id for name in asked}) < len(asked):
+        return None
+    singles: list[Prediction] = []
+    for name in asked:
+        planner = await setup.planner(name)
+        alone = msgspec.structs.replace(request, deployment=name, strategy="single")
+        chosen = planner.plan(alone, Objective(locality=objective.locality)).chosen
+        assert chosen is not None
+        singles.append(chosen.predicted)
+    return predict_panel(singles, strategy.agree)
 
 
 class Rungs(NamedTuple):

@@ -18,7 +18,7 @@ from tt_compute.errors import (
     UnknownNameError,
     UnsupportedError,
 )
-from tt_compute.planning.types import Objective
+from tt_compute.planning.types import Objective, Plan
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 from tt_compute.testing.time import VirtualClock
@@ -140,6 +140,36 @@ async def test_a_panel_whose_first_deployment_costs_nothing_may_cost_something(
     assert plan.chosen.predicted.cost_usd is None
     assert free.chosen.predicted.cost_usd == 0
     assert result.receipt.cost_usd > 0
+
+
+def predicted(plan: Plan) -> Any:
+    assert plan.chosen is not None
+    return plan.chosen.predicted
+
+
+async def test_a_panel_is_predicted_from_what_is_known_of_its_deployments(
+    environ: dict[str, str],
+) -> None:
+    """The mocks' profiles state ability, speed and price."""
+    config = Config.from_mapping({"deployments": ["mock", "mock/strong"]}, environ=environ)
+    async with AsyncClient(config, clock=VirtualClock(), environ=environ) as client:
+        both = predicted(await client.plan(PROMPT, strategy="panel=mock,mock/strong"))
+        alone = predicted(await client.plan(PROMPT, strategy="single", deployment="mock/strong"))
+        twice = predicted(await client.plan(PROMPT, strategy="panel=mock,mock"))
+    assert both.samples_mean == pytest.approx(2)
+    assert both.cost_usd == pytest.approx(alone.cost_usd)
+    assert 0.5 < both.quality < 1
+    assert both.latency_p95_s >= both.latency_p50_s >= alone.latency_p50_s * 0.9
+    assert (twice.quality, twice.samples_mean) == (None, None)
+
+
+async def test_a_panel_that_would_cost_too_much_is_not_taken_for_feasible(trio: Open) -> None:
+    price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
+    async with trio({"c": price}) as client:
+        plan = await client.plan(
+            PROMPT, strategy="panel=a,b,c", objective=Objective(max_cost_usd=1e-9)
+        )
+    assert not plan.chosen.feasible
 
 
 async def test_the_spend_cap_holds_for_every_deployment(trio: Open) -> None:

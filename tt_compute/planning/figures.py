@@ -15,10 +15,11 @@ from tt_compute.planning.estimates import SpeedEvidence
 from tt_compute.planning.performance import Pace, Prefill
 from tt_compute.planning.roofline import StepTime, UnknownFact
 from tt_compute.planning.runs import Load, RunShape
+from tt_compute.planning.types import Prediction
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.types import Capabilities
 
-__all__ = ["UNKNOWN", "Figures", "Line", "Meter"]
+__all__ = ["UNKNOWN", "Figures", "Line", "Meter", "figures_of"]
 
 T = TypeVar("T")
 
@@ -57,6 +58,21 @@ class Figures(NamedTuple):
     latency_p95_s: Line
     cost_usd: Line
     energy_j: Line
+
+
+def figures_of(known: Prediction) -> Figures:
+    """Those of a prediction that was made elsewhere, for one prompt."""
+    return Figures(
+        *(
+            UNKNOWN if value is None else Line(value)
+            for value in (
+                known.latency_p50_s,
+                known.latency_p95_s,
+                known.cost_usd,
+                known.energy_j,
+            )
+        )
+    )
 
 
 class Meter:

@@ -21,11 +21,12 @@ import msgspec
 from tt_compute.conditions import Allowance, unused
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.estimates import Estimates
-from tt_compute.planning.figures import UNKNOWN, Figures, Meter
+from tt_compute.planning.figures import UNKNOWN, Figures, Meter, figures_of
 from tt_compute.planning.kv_cache import tokens_that_fit
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.performance import Prefill
 from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
+from tt_compute.planning.types import Prediction
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import is_score_rule
@@ -77,8 +78,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A lone sample is drawn at temperature 0."""
     prompt_tokens: int | None = None
     """About how long the prompt is; None = of any length."""
+    predicted: Prediction | None = None
+    """As in ``PlanRequest``, with what follows it."""
     priced_elsewhere: bool = False
-    """As in ``PlanRequest``."""
     judged: bool = False
     """A verifier judges samples."""
     reliability: Reliability | None = Reliability()
@@ -336,11 +338,17 @@ class _Options:
         return best_of_n_run(self._ability, self._lengths, budget, wave, reliability)
 
     def _unpredicted(self, strategy: str) -> Iterator[Option]:
-        """The whole budget, as wide as the deployment is quick; of what comes of it nothing is known."""
+        """The whole budget, as wide as the deployment is quick; of what comes of it the caller knows more, or nobody."""
         budget = self._wanted.max_samples
-        shape = RunShape(quality=None, samples_mean=None)
+        known = self._wanted.predicted
+        shape = RunShape(
+            quality=None if known is None else known.quality,
+            samples_mean=None if known is None else known.samples_mean,
+        )
         option = self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
-        if self._wanted.priced_elsewhere:
+        if known is not None:
+            option = msgspec.structs.replace(option, figures=figures_of(known))
+        elif self._wanted.priced_elsewhere:
             figures = option.figures._replace(cost_usd=UNKNOWN)
             option = msgspec.structs.replace(option, figures=figures)
         yield option

@@ -198,6 +198,7 @@ class Planner:
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
+            predicted=request.predicted,
             priced_elsewhere=request.priced_elsewhere,
             judged=request.has_verifier,
             reliability=request.reliability,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tt_compute.planning.types import Prediction
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.types import Capabilities, Reliability, SamplingParams
 
@@ -32,8 +33,11 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """No cascade, unless it is pinned."""
     weight: str | None = None
     """Only votes that weigh by this."""
+    predicted: Prediction | None = None
+    """What the pinned strategy is expected to do, where whoever asks knows it; None = the planner predicts it."""
     priced_elsewhere: bool = False
-    """The strategy also draws at deployments of its own choice, which are not free: the cost is unknown."""
+    """The strategy also draws at deployments of its own choice, which are not free: unless it is predicted, the
+    cost is unknown."""
     has_verifier: bool = False
     """Whether samples can be judged."""
     reliability: Reliability | None = Reliability()

@@ -33,6 +33,7 @@ from tt_compute.stopping.names import (
 )
 from tt_compute.stopping.pandora import PandoraRule, fair_cap
 from tt_compute.stopping.ppr import OpenPprRule, PprRule, ppr_ratio
+from tt_compute.stopping.quorum import fewest_to_agree
 from tt_compute.stopping.rule import ScoreRule, StopRule, Thresholded
 from tt_compute.stopping.sprt import SprtRule
 from tt_compute.stopping.threshold import ThresholdRule
@@ -67,6 +68,7 @@ __all__ = [
     "esc_samples",
     "fair_cap",
     "fewest_more",
+    "fewest_to_agree",
     "fewest_until_certain_by_weight",
     "gate_of",
     "is_score_rule",

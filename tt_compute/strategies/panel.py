@@ -6,6 +6,7 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
+from tt_compute.stopping import fewest_to_agree
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
@@ -86,8 +87,8 @@ class _Vote:
         """Place in the panel and sample, in that order."""
 
     async def hold(self) -> Outcome:
-        while not self._settled() and self._remaining and not self._late():
-            await self._ask(self._fewest())
+        while (wanted := self._fewest()) and not self._late():
+            await self._ask(wanted)
         return self._outcome()
 
     @property
@@ -97,22 +98,11 @@ class _Vote:
     def _late(self) -> bool:
         return self._drawer.over() == "deadline"
 
-    def _most(self) -> int:
-        return max(map(len, self._ballot.leaders()), default=0)
-
-    def _settled(self) -> bool:
-        if self._most() >= self._settings.agree:
-            return True
-        return 0 < self._remaining < self._lead()
-
-    def _lead(self) -> int:
-        first, second, *_ = (*sorted(self._ballot.sizes(), reverse=True), 0, 0)
-        return int(first - second)
+    def _votes(self) -> list[int]:
+        return [votes for _, votes in self._ballot.standing()]
 
     def _fewest(self) -> int:
-        """How many more could end it, if they all agreed with the leader."""
-        beyond_reach = (self._remaining - self._lead()) // 2 + 1
-        return min(self._remaining, self._settings.agree - self._most(), beyond_reach)
+        return fewest_to_agree(self._votes(), self._settings.agree, self._remaining)
 
     async def _ask(self, number: int) -> None:
         places = range(self._asked, self._asked + number)
@@ -135,7 +125,8 @@ class _Vote:
         return next(place for place, one in self._came if one is ended)
 
     def _reason(self) -> StopReason:
-        if self._settled():
+        agreed = max(self._votes(), default=0) >= self._settings.agree
+        if agreed or (self._remaining and not self._fewest()):
             return "settled"
         return "deadline" if self._late() else "budget"
 

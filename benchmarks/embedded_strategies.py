@@ -1,0 +1,162 @@
+"""What every strategy gains on the embedded model, at the same budget of samples, live.
+
+    python benchmarks/embedded_strategies.py --questions 40 --output docs/figures/embedded_strategies.md
+
+Each strategy that a model of 135 million parameters can take part in solves the same seeded questions with at most
+eight samples, through ``AsyncClient.solve``. The peer of each is the plain vote of eight. What the model says as a
+judge or an aggregator is counted with its samples. Takes about an hour on two cores; nothing here is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+import tt_compute as tt
+from embedded import is_right
+from questions import Question, questions
+from report import conditions, markdown, percent, write
+from tt_compute.errors import BackendError, VerifierError
+from tt_compute.options import SolveOptions
+from tt_compute.verify.math_process import MathProcess
+
+DEPLOYMENT = "local/smollm2-135m-onnxruntime"
+SEED = 21
+BUDGET = 8
+RESAMPLES = 4000
+SETS = ("times tables", "capitals")
+PEER = "majority"
+STRATEGIES: dict[str, SolveOptions] = {
+    "single, greedy": {"strategy": "single"},
+    PEER: {"strategy": "majority", "stop": "certain"},
+    "majority, logprob": {"weight": "logprob"},
+    "deepconf, warmup=4": {"strategy": tt.DeepConf(warmup=4, window=16)},
+    "mbr": {"strategy": "mbr"},
+    "usc": {"strategy": "usc"},
+    "listwise": {"strategy": "listwise"},
+    "knockout": {"strategy": "knockout"},
+    "beam": {"strategy": "beam"},
+    "dvts": {"strategy": "dvts"},
+    "revise": {"strategy": "revise"},
+    "refine": {"strategy": "refine"},
+    "mixture:1,7": {"strategy": "mixture:1,7"},
+}
+EXPLANATION = """\
+SmolLM2-135M-Instruct by ONNX Runtime, at most eight samples of each question, the same questions and seed for every strategy.
+Gain: accuracy less that of the plain vote of eight, in points, with a 95 % interval (bootstrap over questions, which are paired).
+No answer: runs that ended without one, such as those whose judge named no sample; they count as wrong.
+`budget_forcing` wants a model that shows its thinking, and `tree_of_thought` functions of yours; neither is here. `best_of_n` with an exact verifier stands on [another page](embedded_samples.md)."""
+
+
+class Solved(msgspec.Struct, frozen=True, kw_only=True):
+    """One question under one strategy."""
+
+    set: str
+    strategy: str
+    question: str
+    correct: bool
+    answered: bool
+    samples: int
+    tokens: int
+
+
+async def solve(
+    client: tt.AsyncClient, name: str, strategy: str, question: Question, process: MathProcess
+) -> Solved:
+    options: SolveOptions = {
+        **STRATEGIES[strategy],
+        "task": question.task,
+        "seed": SEED,
+        "objective": tt.Objective(max_samples=BUDGET),
+        "deployment": DEPLOYMENT,
+        "max_tokens": 256,
+    }
+    try:
+        result = await client.solve(question.text, **options)
+        correct = await is_right(result, question, process)
+    except (VerifierError, BackendError) as error:
+        if not isinstance(error.partial, tt.Result):
+            raise
+        result, correct = error.partial, False
+    return Solved(
+        set=name,
+        strategy=strategy,
+        question=question.text,
+        correct=correct,
+        answered=result.answer is not None,
+        samples=result.receipt.samples_drawn,
+        tokens=result.receipt.output_tokens,
+    )
+
+
+async def run(count: int) -> list[Solved]:
+    process = MathProcess()
+    rows: list[Solved] = []
+    try:
+        async with tt.AsyncClient(tt.Config.from_mapping({"store": {"enabled": False}})) as client:
+            for name in SETS:
+                asked = questions(name, count, SEED)
+                for strategy in STRATEGIES:
+                    rows += [
+                        await solve(client, name, strategy, question, process) for question in asked
+                    ]
+                    print(name, strategy, sum(row.correct for row in rows[-count:]), flush=True)
+    finally:
+        process.close()
+    return rows
+
+
+def gain(mine: Sequence[Solved], peer: Sequence[Solved]) -> str:
+    differences = [100 * (a.correct - b.correct) for a, b in zip(mine, peer, strict=True)]
+    rng = random.Random(SEED)
+    means = sorted(
+        statistics.fmean(rng.choices(differences, k=len(differences))) for _ in range(RESAMPLES)
+    )
+    low, high = means[round(0.025 * RESAMPLES)], means[round(0.975 * RESAMPLES) - 1]
+    return f"{statistics.fmean(differences):+.0f} ({low:+.0f} to {high:+.0f})"
+
+
+def table(rows: Sequence[Solved], name: str) -> str:
+    by = {
+        strategy: [row for row in rows if (row.set, row.strategy) == (name, strategy)]
+        for strategy in STRATEGIES
+    }
+    lines = [
+        [
+            f"`{strategy}`",
+            percent(sum(row.correct for row in mine), len(mine)),
+            "" if strategy == PEER else gain(mine, by[PEER]),
+            sum(not row.answered for row in mine),
+            f"{statistics.fmean(row.samples for row in mine):.1f}",
+            f"{statistics.fmean(row.tokens for row in mine):.0f}",
+        ]
+        for strategy, mine in by.items()
+    ]
+    header = ("strategy", "accuracy (95 %)", "gain", "no answer", "samples", "tokens")
+    return f"## {name.capitalize()}\n\n{markdown(header, lines)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    rows = asyncio.run(run(given.questions))
+    command = f"python benchmarks/embedded_strategies.py --questions {given.questions}"
+    parts = (
+        "# Every strategy on the embedded model",
+        f"`{command}`: {conditions('onnxruntime')}.",
+        EXPLANATION,
+        *(table(rows, name) for name in SETS),
+    )
+    write(given.output, "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""What a panel comes to: how often its deployments agree, how often they are then right, and what that takes.
+
+Of a question each member is right or wrong. On a share ``TOGETHER`` of the questions they agree on the order of
+difficulty, so that what one member gets right every better one does, too; on the rest they have nothing to do with
+each other. A wrong answer is the question's one popular mistake, or one of the member's own. So, given the kind of
+question, members are independent of each other, and all courses of the vote are added up.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from tt_compute.planning.types import Prediction
+from tt_compute.stopping import fewest_to_agree
+
+__all__ = ["MOST_MEMBERS", "SAME_MISTAKE", "TOGETHER", "Course", "courses", "predict_panel"]
+
+TOGETHER = 0.56
+"""Covariance of two models' successes over that of comonotone ones: the median of 903 pairs of models on GSM8K, the
+middle half 0.48 to 0.63 (``benchmarks/panels.py``)."""
+SAME_MISTAKE = 0.5
+"""P(two models give the same answer | both gave a wrong one): the median of the same pairs, the middle half 0.36 to
+0.64."""
+MOST_MEMBERS = 7
+"""Of larger panels there are too many courses."""
+_TRIALS = 1000
+_NORMAL_P95 = 1.6449
+_Said = Literal["right", "popular", "own"]
+
+
+class Course(NamedTuple):
+    """One way in which a panel's vote may go."""
+
+    chance: float
+    asked: tuple[int, ...]
+    """How many were asked at once, batch by batch."""
+    right: bool
+
+
+class _World(NamedTuple):
+    """Questions of one kind."""
+
+    chance: float
+    rates: tuple[float, ...]
+    """P(right) of each member."""
+
+
+def predict_panel(singles: Sequence[Prediction], agree: int) -> Prediction:
+    """What a panel is expected to do.
+
+    The latency of a batch is that of its slowest member, each lognormal through its median and 95th percentile.
+
+    Args:
+        singles: Of a lone sample of each member, in the order in which they are asked.
+        agree: Equal answers that end the vote.
+
+    Returns:
+        What follows from what is known of all members; None in it for the rest.
+    """
+    rates = [one.quality for one in singles if one.quality is not None]
+    if len(rates) < len(singles) or len(singles) > MOST_MEMBERS:
+        return Prediction()
+    found = list(courses(rates, agree))
+    asked = [
+        sum(course.chance for course in found if sum(course.asked) > place)
+        for place in range(len(singles))
+    ]
+    p50, p95 = _latency(singles, found)
+    return Prediction(
+        quality=sum(course.chance for course in found if course.right),
+        samples_mean=sum(asked),
+        latency_p50_s=p50,
+        latency_p95_s=p95,
+        cost_usd=_mean(asked, [one.cost_usd for one in singles]),
+        energy_j=_mean(asked, [one.energy_j for one in singles]),
+    )
+
+
+def courses(rates: Sequence[float], agree: int) -> Iterator[Course]:
+    """Every way in which the vote may go, and its chance; together 1.
+
+    Args:
+        rates: Of each member P(its answer is right).
+        agree: Equal answers that end the vote.
+    """
+    for world in _worlds(rates):
+        if world.chance:
+            yield from _play(world, agree, (), (), world.chance)
+
+
+def _worlds(rates: Sequence[float]) -> Iterator[_World]:
+    """Kinds of question: those that have nothing to do with each other, and each step of difficulty."""
+    yield _World(1 - TOGETHER, tuple(rates))
+    below = 0.0
+    for edge in sorted({*rates, 1.0}):
+        yield _World(TOGETHER * (edge - below), tuple(float(rate >= edge) for rate in rates))
+        below = edge
+
+
+def _play(
+    world: _World, agree: int, said: tuple[_Said, ...], asked: tuple[int, ...], chance: float
+) -> Iterator[Course]:
+    wanted = fewest_to_agree(_votes(said), agree, len(world.rates) - len(said))
+    if not wanted:
+        yield Course(chance, asked, _leads(said))
+        return
+    for batch, share in _batches(world.rates[len(said) : len(said) + wanted]):
+        if share:
+            yield from _play(world, agree, (*said, *batch), (*asked, wanted), chance * share)
+
+
+def _batches(rates: Sequence[float]) -> Iterator[tuple[tuple[_Said, ...], float]]:
+    """What members may say who are asked at once."""
+    if not rates:
+        yield (), 1.0
+        return
+    right, *rest = rates
+    popular = math.sqrt(SAME_MISTAKE)
+    chances: dict[_Said, float] = {
+        "right": right,
+        "popular": (1 - right) * popular,
+        "own": (1 - right) * (1 - popular),
+    }
+    for batch, share in _batches(rest):
+        for one, chance in chances.items():
+            yield (one, *batch), share * chance
+
+
+def _votes(said: Sequence[_Said]) -> list[int]:
+    counts = Counter(said)
+    return [counts["right"], counts["popular"], *([1] * counts["own"])]
+
+
+def _leads(said: Sequence[_Said]) -> bool:
+    """Whether the right answer wins: of equal votes those of the member asked last do."""
+    counts = Counter(said)
+    sizes = {"right": counts["right"], "popular": counts["popular"], "own": min(1, counts["own"])}
+    most = max(sizes.values())
+    leaders = {answer for answer, size in sizes.items() if size == most}
+    last = next((one for one in reversed(said) if one in leaders), None)
+    return last == "right"
+
+
+def _mean(asked: Sequence[float], each: Sequence[float | None]) -> float | None:
+    known = [value for value in each if value is not None]
+    if len(known) < len(each):
+        return None
+    return sum(chance * value for chance, value in zip(asked, known, strict=True))
+
+
+def _latency(
+    singles: Sequence[Prediction], found: Sequence[Course]
+) -> tuple[float | None, float | None]:
+    """Median and 95th percentile, by trials of a fixed seed."""
+    pairs = [
+        (one.latency_p50_s, one.latency_p95_s)
+        for one in singles
+        if one.latency_p50_s is not None and one.latency_p95_s is not None
+    ]
+    if len(pairs) < len(singles):
+        return None, None
+    rng = random.Random(0)  # noqa: S311 - figures, not secrets
+    weights = [course.chance for course in found]
+    runs = sorted(
+        sum(_slowest(rng, pairs, course.asked)) for course in rng.choices(found, weights, k=_TRIALS)
+    )
+    return statistics.median(runs), runs[round(0.95 * _TRIALS) - 1]
+
+
+def _slowest(
+    rng: random.Random, pairs: Sequence[tuple[float, float]], asked: Sequence[int]
+) -> Iterator[float]:
+    """Of each batch the time of its slowest member."""
+    start = 0
+    for number in asked:
+        yield max(_drawn(rng, *pair) for pair in pairs[start : start + number])
+        start += number
+
+
+def _drawn(rng: random.Random, p50: float, p95: float) -> float:
+    if p50 <= 0 or p95 <= p50:
+        return p50
+    return p50 * math.exp(math.log(p95 / p50) / _NORMAL_P95 * rng.gauss(0, 1))
