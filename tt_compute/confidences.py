@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,13 +10,15 @@ from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.escalation import by_vote
 from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.panels import agreement_confidence
 from tt_compute.planning.types import Candidate
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import gate_of
-from tt_compute.strategies.base import Outcome
+from tt_compute.strategies.base import Outcome, Strategy
 from tt_compute.strategies.collecting import finished
+from tt_compute.strategies.panel import Panel
 
-__all__ = ["Asked", "Confidence", "confidence_of"]
+__all__ = ["Asked", "Confidence", "confidence_in"]
 
 Confidence = Callable[[Outcome], float | None]
 
@@ -29,22 +31,33 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     estimates: Estimates
 
 
-def confidence_of(
-    chosen: Candidate, asked: Asked, first: DeploymentSpec, second: DeploymentSpec | None = None
+def confidence_in(
+    strategy: Strategy, chosen: Candidate, asked: Asked, specs: Sequence[DeploymentSpec]
 ) -> Confidence:
     """How sure to be of what a plan's run finds.
 
     Args:
+        strategy: What runs.
         chosen: The plan's.
         asked: The request.
-        first: Its deployment.
-        second: That of ``chosen.then``.
+        specs: The run's deployments, by rung.
     """
-    abilities = [_ability(asked, first, greedy=chosen.sampling.temperature == 0)]
-    if second is not None and chosen.then is not None:
-        alone = _ability(asked, second, greedy=chosen.then.sampling.temperature == 0)
-        abilities.append(_later(abilities[0], alone, chosen))
+    greedy = chosen.sampling.temperature == 0
+    abilities = [_ability(asked, spec, greedy=greedy) for spec in specs]
+    if isinstance(strategy, Panel):
+        return _of_panel([one.mean for one in abilities], [spec.model.id for spec in specs])
+    if chosen.then is not None:
+        alone = _ability(asked, specs[1], greedy=chosen.then.sampling.temperature == 0)
+        abilities[1:] = [_later(abilities[0], alone, chosen)]
     return lambda outcome: _confidence(abilities, outcome)
+
+
+def _of_panel(rates: Sequence[float | None], models: Sequence[str]) -> Confidence:
+    """Of one that asks a model twice nothing is known."""
+    known = [rate for rate in rates if rate is not None]
+    if len(known) < len(rates) or len({*models}) < len(models):
+        return lambda _: None
+    return lambda outcome: agreement_confidence(known, outcome.by_rung)
 
 
 def _ability(asked: Asked, spec: DeploymentSpec, *, greedy: bool) -> TaskAbility:

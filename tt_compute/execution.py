@@ -55,6 +55,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """When the caller asked, on the client's clock."""
     confidence: Confidence
+    confidence_spans: bool = False
+    """Whether it reckons with samples of other deployments than the first."""
     today: date | None = None
     """What the age of prices is told by; None = it does not matter."""
     ignored_params: tuple[str, ...] = ()
@@ -212,8 +214,8 @@ class Execution:
         return msgspec.structs.replace(tally, decoding_s=self._ledger.decoding_s)
 
     def _confidence(self, outcome: Outcome) -> float | None:
-        """Unknown where other prompts took part: what the ability model knows is about the request's own."""
-        further = self._openings.elsewhere and self.job.chosen.then is None
+        """Unknown where other prompts took part, unless it is about them: an ability is of the request's own."""
+        further = self._openings.elsewhere and not self.job.confidence_spans
         return None if further else self.job.confidence(outcome)
 
     def _out_of_time(self) -> bool:

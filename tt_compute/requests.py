@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import anyio.to_thread
 import msgspec
 
-from tt_compute.confidences import Asked, confidence_of
+from tt_compute.confidences import Asked, confidence_in
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
@@ -21,13 +21,14 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
-from tt_compute.rungs import Rungs, foreseen, is_free, is_mock, members
+from tt_compute.rungs import Member, Rungs, foreseen, is_free, is_mock, members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
 from tt_compute.stopping import is_score_rule
 from tt_compute.strategies import asks_no_verifier, built_in, get_strategy
 from tt_compute.strategies.base import Needs, Strategy, needs_of
+from tt_compute.strategies.panel import Panel
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
     DeploymentSpec,
@@ -65,7 +66,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
-    members: tuple[DeploymentSpec, ...] = ()
+    members: tuple[Member, ...] = ()
     """Those that the strategy names; empty = it leaves them to the plan."""
 
 
@@ -103,8 +104,8 @@ class Requests:
         if made is None:
             request = msgspec.structs.replace(
                 request,
-                predicted=await foreseen(self._setup, strategy, request, objective),
-                priced_elsewhere=not all(map(is_free, named)),
+                predicted=foreseen(strategy, named, objective),
+                priced_elsewhere=not all(is_free(one.spec) for one in named),
             )
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
@@ -204,6 +205,7 @@ class Requests:
             prompt_tokens=estimate_tokens(prepared.messages),
             estimates=await self._setup.estimates(),
         )
+        strategy = prepared.strategy or get_strategy(chosen.strategy)
         one_text = chosen.max_samples == 1
         version = self._setup.version(spec)
         request = GenerateRequest(
@@ -218,16 +220,15 @@ class Requests:
             plan=plan,
             chosen=chosen,
             rungs=rungs,
-            strategy=prepared.strategy or get_strategy(chosen.strategy),
+            strategy=strategy,
             request=request,
             task=prepared.task,
             verifier=prepared.verifier,
             judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,
-            confidence=confidence_of(
-                chosen, asked, spec, None if chosen.then is None else rungs[1].spec
-            ),
+            confidence=confidence_in(strategy, chosen, asked, [rung.spec for rung in rungs]),
+            confidence_spans=isinstance(strategy, Panel) or chosen.then is not None,
             today=datetime.now(UTC).date(),
             ignored_params=await self._ignored(request.sampling, spec),
             warnings=_plan_warnings(plan),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tt_compute.errors import ContextLengthError, InvalidRequestError, UnsupportedError
+from tt_compute.errors import InvalidRequestError
 from tt_compute.openings import Rung
 from tt_compute.planning.panels import predict_panel
 from tt_compute.planning.request import PlanRequest
@@ -18,66 +18,61 @@ from tt_compute.strategies.panel import Panel
 from tt_compute.types import DeploymentSpec, SamplingParams
 from tt_compute.weights import parse_weight
 
-__all__ = ["Rungs", "foreseen", "is_free", "is_mock", "members"]
+__all__ = ["Member", "Rungs", "foreseen", "is_free", "is_mock", "members"]
+
+
+class Member(NamedTuple):
+    """A deployment that a strategy names."""
+
+    spec: DeploymentSpec
+    alone: Candidate
+    """A lone sample of it."""
 
 
 async def members(
     setup: Setup, deployments: Sequence[str], request: PlanRequest, objective: Objective
-) -> tuple[DeploymentSpec, ...]:
-    """The deployments that a strategy names.
+) -> tuple[Member, ...]:
+    """The deployments that a strategy names, and what is known of each.
 
     Raises:
         UnknownNameError: One does not exist.
         InvalidRequestError: One is not local, and prompts must stay so.
-        UnsupportedError: One lacks what the request needs.
-        ContextLengthError: The prompt does not fit into one.
-        BackendError: A backend cannot be made.
+        BackendUnavailable, UnsupportedError, ContextLengthError: One cannot serve the request.
     """
-    specs = tuple(map(setup.spec, deployments))
-    for spec in specs:
-        if objective.locality == "local" and not spec.hardware.local:
-            raise InvalidRequestError(
-                f"the strategy asks {spec.id!r}, which is not local, and locality is 'local'",
-                hint="name local deployments, or allow locality 'any'",
-            )
-        missing = request.missing(await setup.capabilities(spec))
-        if missing:
-            raise UnsupportedError(
-                f"{spec.id} is not known to offer {', '.join(missing)}", hint="name another one"
-            )
-        context = spec.max_context_tokens
-        if context is not None and request.input_tokens >= context:
-            raise ContextLengthError(
-                f"a prompt of about {request.input_tokens} tokens does not fit into the context of {spec.id}, "
-                f"{context} tokens",
-                hint="shorten the prompt, or name another one",
-            )
-    return specs
+    specs = [_permitted(setup, name, objective) for name in deployments]
+    return tuple([Member(spec, await _alone(setup, spec, request)) for spec in specs])
 
 
-async def foreseen(
-    setup: Setup, strategy: Strategy | None, request: PlanRequest, objective: Objective
+def _permitted(setup: Setup, deployment: str, objective: Objective) -> DeploymentSpec:
+    spec = setup.spec(deployment)
+    if objective.locality == "local" and not spec.hardware.local:
+        raise InvalidRequestError(
+            f"the strategy asks {spec.id!r}, which is not local, and locality is 'local'",
+            hint="name local deployments, or allow locality 'any'",
+        )
+    return spec
+
+
+async def _alone(setup: Setup, spec: DeploymentSpec, request: PlanRequest) -> Candidate:
+    planner = await setup.planner(spec.id)
+    alone = msgspec.structs.replace(request, deployment=spec.id, strategy="single")
+    chosen = planner.plan(alone, Objective()).chosen
+    assert chosen is not None
+    return chosen
+
+
+def foreseen(
+    strategy: Strategy | None, named: Sequence[Member], objective: Objective
 ) -> Prediction | None:
     """What a strategy over several deployments is expected to do, by what is known of each; None = nobody knows.
 
     Nor of a panel that asks one model twice, whose samples have more in common than those of two models.
-
-    Raises:
-        TTComputeError: As ``Planner.plan``.
     """
-    if not isinstance(strategy, Panel):
+    asked = named[: objective.max_samples]
+    different = len({member.spec.model.id for member in asked}) == len(asked)
+    if not isinstance(strategy, Panel) or not different:
         return None
-    asked = strategy.deployments[: objective.max_samples]
-    if len({setup.spec(name).model.id for name in asked}) < len(asked):
-        return None
-    singles: list[Prediction] = []
-    for name in asked:
-        planner = await setup.planner(name)
-        alone = msgspec.structs.replace(request, deployment=name, strategy="single")
-        chosen = planner.plan(alone, Objective(locality=objective.locality)).chosen
-        assert chosen is not None
-        singles.append(chosen.predicted)
-    return predict_panel(singles, strategy.agree)
+    return predict_panel([member.alone.predicted for member in asked], strategy.agree)
 
 
 class Rungs(NamedTuple):
@@ -95,7 +90,7 @@ class Rungs(NamedTuple):
     plan: Plan
     seed: int
     unfit: frozenset[str]
-    members: tuple[DeploymentSpec, ...]
+    members: tuple[Member, ...]
 
     async def all(self, chosen: Candidate) -> tuple[Rung, ...]:
         """Of the plan's chosen candidate.
@@ -106,9 +101,7 @@ class Rungs(NamedTuple):
         """
         if self.members:
             # None stands in for another: a vote of one would be counted as that of two.
-            return tuple(
-                [await self._rung(spec, _within(spec, chosen.sampling)) for spec in self.members]
-            )
+            return tuple([await self._member(one, chosen.sampling) for one in self.members])
         spec = self.setup.spec(chosen.deployment)
         first = await self._rung(spec, chosen.sampling, chosen.weight)
         first = msgspec.structs.replace(first, alternates=self._alternates(spec))
@@ -119,6 +112,11 @@ class Rungs(NamedTuple):
         # The first one has had its say.
         others = tuple(other for other in self._alternates(second) if other is not spec)
         return (first, msgspec.structs.replace(later, alternates=others))
+
+    async def _member(self, member: Member, sampling: SamplingParams) -> Rung:
+        """Drawn as the plan has it, and as long as that deployment needs."""
+        most = member.alone.sampling.max_tokens
+        return await self._rung(member.spec, msgspec.structs.replace(sampling, max_tokens=most))
 
     async def _rung(
         self, spec: DeploymentSpec, sampling: SamplingParams, weight: str | None = None
@@ -152,11 +150,3 @@ def is_free(spec: DeploymentSpec) -> bool:
 def is_mock(spec: DeploymentSpec) -> bool:
     """Whether samples are made up: a mock that borrows a real model's name teaches nothing about it."""
     return spec.backend == "mock" or spec.hardware.device == "mock"
-
-
-def _within(spec: DeploymentSpec, sampling: SamplingParams) -> SamplingParams:
-    """The sampling of the plan's deployment, as far as another one allows."""
-    limit, wanted = spec.deployment.limits.max_output_tokens, sampling.max_tokens
-    if limit is None or wanted is None or wanted <= limit:
-        return sampling
-    return msgspec.structs.replace(sampling, max_tokens=limit)

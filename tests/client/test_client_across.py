@@ -163,6 +163,22 @@ async def test_a_panel_is_predicted_from_what_is_known_of_its_deployments(
     assert (twice.quality, twice.samples_mean) == (None, None)
 
 
+async def test_confidence_is_reckoned_from_who_agreed(environ: dict[str, str]) -> None:
+    """Of two models that agree more than of the better one alone; unknown where one model is asked twice."""
+    says = {"override": {"options": {"answers": ["The answer is 42."]}}}
+    deployments = [{"id": "mock", **says}, {"id": "mock/strong", **says}]
+    config = Config.from_mapping({"deployments": deployments}, environ=environ)
+    async with AsyncClient(config, clock=VirtualClock(), environ=environ) as client:
+        both = await client.solve(PROMPT, strategy="panel=mock,mock/strong", seed=1)
+        alone = await client.solve(PROMPT, strategy="single", deployment="mock/strong", seed=1)
+        twice = await client.solve(PROMPT, strategy="panel=mock,mock", seed=1)
+    assert both.receipt.stop_reason == "settled"
+    assert both.confidence is not None
+    assert alone.confidence is not None
+    assert alone.confidence < both.confidence < 1
+    assert twice.confidence is None
+
+
 async def test_a_panel_that_would_cost_too_much_is_not_taken_for_feasible(trio: Open) -> None:
     price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
     async with trio({"c": price}) as client:
@@ -170,6 +186,22 @@ async def test_a_panel_that_would_cost_too_much_is_not_taken_for_feasible(trio: 
             PROMPT, strategy="panel=a,b,c", objective=Objective(max_cost_usd=1e-9)
         )
     assert not plan.chosen.feasible
+
+
+async def test_each_deployment_may_say_as_much_as_its_own_model_usually_does(
+    environ: dict[str, str],
+) -> None:
+    """The first one's answers have 5 tokens, the second one's 60 and more."""
+    long = {"answers": ["6 * 7 " * 40 + "The answer is 42."]}
+    config = Config.from_mapping(
+        {"deployments": ["mock", {"id": "mock/strong", "override": {"options": long}}]},
+        environ=environ,
+    )
+    async with AsyncClient(config, clock=VirtualClock(), environ=environ) as client:
+        result = await client.solve(PROMPT, strategy="panel=mock,mock/strong", seed=1)
+    by_deployment = {sample.deployment: sample for sample in result.samples}
+    assert by_deployment["mock/strong"].finish_reason == "stop"
+    assert by_deployment["mock/strong"].answer == "42"
 
 
 async def test_the_spend_cap_holds_for_every_deployment(trio: Open) -> None:
@@ -234,13 +266,13 @@ async def test_every_deployment_must_offer_what_the_request_needs(trio: Open) ->
     schema = JsonSchemaFormat(schema={"type": "object"})
     able = {"options": {"capabilities": {"json_schema": True}}}
     async with trio({"a": able, "c": able}) as client:
-        with pytest.raises(UnsupportedError, match="b is not known to offer JSON schemas"):
+        with pytest.raises(UnsupportedError, match="b: is not known to offer JSON schemas"):
             await client.solve(PROMPT, strategy="panel=a,b,c", response_format=schema)
 
 
 async def test_a_prompt_that_does_not_fit_one_of_them_is_refused(trio: Open) -> None:
     async with trio({"c": {"limits": {"max_context_tokens": 8}}}) as client:
-        with pytest.raises(ContextLengthError, match="context of c, 8 tokens"):
+        with pytest.raises(ContextLengthError, match="c: a prompt of .* in a context of 8 tokens"):
             await client.solve("word " * 50, strategy="panel=a,b,c")
 
 

@@ -14,6 +14,7 @@ from tt_compute.planning.panels import (
     MOST_MEMBERS,
     SAME_MISTAKE,
     TOGETHER,
+    agreement_confidence,
     courses,
     predict_panel,
 )
@@ -23,22 +24,28 @@ from tt_compute.stopping import fewest_to_agree
 rates = some.lists(some.floats(0, 1), min_size=2, max_size=5)
 
 
+def play(rng: random.Random, rates: list[float], agree: int) -> list[str]:
+    """What the members of a panel say of one question, made up as the module describes it."""
+    together = rng.random() < TOGETHER
+    level = rng.random()
+    said: list[str] = []
+    while wanted := fewest_to_agree([*Counter(said).values()], agree, len(rates) - len(said)):
+        for place in range(len(said), len(said) + wanted):
+            luck = level if together else rng.random()
+            if luck < rates[place]:
+                said.append("right")
+            else:
+                same = rng.random() < math.sqrt(SAME_MISTAKE)
+                said.append("popular" if same else f"own {place}")
+    return said
+
+
 def simulated(rates: list[float], agree: int, trials: int) -> tuple[float, float]:
-    """(quality, samples) of questions that are made up as the module describes them, one by one."""
+    """(quality, samples) of questions that are made up one by one."""
     rng = random.Random(0)
     right = asked = 0
     for _ in range(trials):
-        together = rng.random() < TOGETHER
-        level = rng.random()
-        said: list[str] = []
-        while wanted := fewest_to_agree([*Counter(said).values()], agree, len(rates) - len(said)):
-            for place in range(len(said), len(said) + wanted):
-                luck = level if together else rng.random()
-                if luck < rates[place]:
-                    said.append("right")
-                else:
-                    same = rng.random() < math.sqrt(SAME_MISTAKE)
-                    said.append("popular" if same else f"own {place}")
+        said = play(rng, rates, agree)
         votes = Counter(said)
         leaders = [one for one in said if votes[one] == max(votes.values())]
         right += leaders[-1] == "right"
@@ -72,6 +79,33 @@ def test_nobody_beyond_the_first_two_is_asked_where_those_are_always_right(
     found = [one for one in courses([1.0, 1.0, *members], 2) if one.chance > 1e-12]
     assert {one.asked for one in found} == {(2,)}
     assert all(one.right for one in found)
+
+
+@pytest.mark.parametrize(
+    ("members", "agree"), [((0.87, 0.8, 0.96), 2), ((0.6, 0.5, 0.4, 0.7), 3), ((0.4, 0.5), 2)]
+)
+def test_confidence_is_how_often_such_answers_are_right(
+    members: tuple[float, ...], agree: int
+) -> None:
+    """Of made-up questions, told apart by who agreed with whom."""
+    rng = random.Random(1)
+    right: Counter[tuple[tuple[int, ...], ...]] = Counter()
+    seen: Counter[tuple[tuple[int, ...], ...]] = Counter()
+    for _ in range(60_000):
+        said = play(rng, list(members), agree)
+        groups = [tuple(at for at, one in enumerate(said) if one == name) for name in {*said}]
+        ranked = tuple(sorted(groups, key=lambda places: (-len(places), -places[-1])))
+        seen[ranked] += 1
+        right[ranked] += said[ranked[0][0]] == "right"
+    for groups_seen, count in seen.items():
+        if count > 2000:
+            found = agreement_confidence(members, groups_seen)
+            assert found == pytest.approx(right[groups_seen] / count, abs=0.03)
+
+
+def test_what_nobody_could_have_said_has_no_confidence() -> None:
+    assert agreement_confidence((0.8, 0.9), ()) is None
+    assert agreement_confidence((1.0, 1.0), ((0,), (1,))) is None
 
 
 def member(quality: float, latency_s: float, cost_usd: float | None = 0.0) -> Prediction:

@@ -40,6 +40,7 @@ async def test_two_that_agree_settle_it_and_the_best_one_is_not_asked(
     assert (played.answer, played.outcome.stop_reason) == ("42", "settled")
     assert rungs(played) == [0, 1]
     assert played.outcome.votes == (("42", 2),)
+    assert played.outcome.by_rung == ((0, 1),)
 
 
 @pytest.mark.anyio
@@ -47,6 +48,7 @@ async def test_the_next_is_asked_where_the_first_differ(play: Play, talk: type[M
     played = await play(Panel(THREE), talk(say(41, 42, 42)))
     assert (played.answer, played.outcome.stop_reason) == ("42", "settled")
     assert rungs(played) == [0, 1, 2]
+    assert played.outcome.by_rung == ((1, 2), (0,))
 
 
 @pytest.mark.anyio

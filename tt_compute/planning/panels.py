@@ -18,7 +18,15 @@ from typing import Literal, NamedTuple
 from tt_compute.planning.types import Prediction
 from tt_compute.stopping import fewest_to_agree
 
-__all__ = ["MOST_MEMBERS", "SAME_MISTAKE", "TOGETHER", "Course", "courses", "predict_panel"]
+__all__ = [
+    "MOST_MEMBERS",
+    "SAME_MISTAKE",
+    "TOGETHER",
+    "Course",
+    "agreement_confidence",
+    "courses",
+    "predict_panel",
+]
 
 TOGETHER = 0.56
 """Covariance of two models' successes over that of comonotone ones: the median of 903 pairs of models on GSM8K, the
@@ -28,6 +36,8 @@ SAME_MISTAKE = 0.5
 0.64."""
 MOST_MEMBERS = 7
 """Of larger panels there are too many courses."""
+_POPULAR = math.sqrt(SAME_MISTAKE)
+"""P(a wrong answer is the popular one)."""
 _TRIALS = 1000
 _NORMAL_P95 = 1.6449
 _Said = Literal["right", "popular", "own"]
@@ -81,6 +91,29 @@ def predict_panel(singles: Sequence[Prediction], agree: int) -> Prediction:
     )
 
 
+def agreement_confidence(rates: Sequence[float], groups: Sequence[Sequence[int]]) -> float | None:
+    """P(the first group's answer is right), given who agreed with whom, by Bayes over whose answer is right, or none.
+
+    Args:
+        rates: Of each member P(its answer is right).
+        groups: Members that gave the same answer, by their place in ``rates``; who was not asked, or had no
+            answer, is in none and says nothing.
+
+    Returns:
+        None when nobody answered, or nobody could have answered so.
+    """
+    cases = [0.0] * (len(groups) + 1)
+    for world in _worlds(rates):
+        for place in range(len(cases)):
+            wrong = [members for at, members in enumerate(groups) if at != place]
+            chance = world.chance * _mistakes([len(members) for members in wrong])
+            chance *= math.prod(1 - world.rates[member] for members in wrong for member in members)
+            if place < len(groups):
+                chance *= math.prod(world.rates[member] for member in groups[place])
+            cases[place] += chance
+    return cases[0] / sum(cases) if groups and sum(cases) > 0 else None
+
+
 def courses(rates: Sequence[float], agree: int) -> Iterator[Course]:
     """Every way in which the vote may go, and its chance; together 1.
 
@@ -120,15 +153,26 @@ def _batches(rates: Sequence[float]) -> Iterator[tuple[tuple[_Said, ...], float]
         yield (), 1.0
         return
     right, *rest = rates
-    popular = math.sqrt(SAME_MISTAKE)
     chances: dict[_Said, float] = {
         "right": right,
-        "popular": (1 - right) * popular,
-        "own": (1 - right) * (1 - popular),
+        "popular": (1 - right) * _POPULAR,
+        "own": (1 - right) * (1 - _POPULAR),
     }
     for batch, share in _batches(rest):
         for one, chance in chances.items():
             yield (one, *batch), share * chance
+
+
+def _mistakes(sizes: Sequence[int]) -> float:
+    """P(wrong answers fall into groups of these sizes), of which only that of the popular mistake has several."""
+    total = sum(sizes)
+    alone = sum(size == 1 for size in sizes)
+    own = (1 - _POPULAR) ** total if alone == len(sizes) else 0.0
+    return own + sum(
+        _POPULAR**size * (1 - _POPULAR) ** (total - size)
+        for size in sizes
+        if alone - (size == 1) == len(sizes) - 1
+    )
 
 
 def _votes(said: Sequence[_Said]) -> list[int]:

@@ -66,6 +66,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the plan's deployments answered; ``votes`` are its own."""
     own_votes: tuple[int, ...] | None = None
     """Votes of the first deployment where another one answered, those for the answer first; None = ``votes``."""
+    by_rung: tuple[tuple[int, ...], ...] = ()
+    """Where one sample came from each: the rungs that gave each answer, in the order of ``votes``."""
     verifier_tokens: int = 0
     warnings: tuple[str, ...] = ()
 

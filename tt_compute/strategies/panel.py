@@ -145,6 +145,9 @@ class _Vote:
             ended=self._drawer.by_index(),
             votes=self._ballot.standing(leader),
             own_votes=self._own_votes(leader or []),
+            by_rung=tuple(
+                tuple(map(self._place, voters)) for voters in self._ballot.ranked(leader)
+            ),
             warnings=self._drawer.warnings(),
         )
 

@@ -86,10 +86,16 @@ class Ballot:
             leader: The voters to name first among equals; None = those that came up first.
             weights: What clusters are as large as; None = their votes.
         """
-        ranked = sorted(
+        ranked = self.ranked(leader, weights)
+        return tuple((_shown(voters), len(voters)) for voters in ranked)
+
+    def ranked(
+        self, leader: list[Ended] | None = None, weights: Weights | None = None
+    ) -> list[list[Ended]]:
+        """The voters of each cluster, in the order of ``standing``."""
+        return sorted(
             self._voters, key=lambda voters: (-_size(voters, weights), voters is not leader)
         )
-        return tuple((_shown(voters), len(voters)) for voters in ranked)
 
 
 def vote_outcome(
