@@ -232,7 +232,9 @@ def _watch(run: SyncRun, screen: Screen) -> TTComputeError | None:
     except TTComputeError as exc:
         return exc
     finally:
-        signal.signal(signal.SIGINT, before)
+        # An echo of it that is still on its way must not keep the answer from being told.
+        if not interrupted_at:
+            signal.signal(signal.SIGINT, before)
         screen.stop()
     return None
 
