@@ -140,7 +140,7 @@ def test_a_forked_child_has_a_client_of_its_own(connect: Connect) -> None:
 
 
 def test_a_program_that_never_closes_ends_all_the_same(environ: dict[str, str]) -> None:
-    """Without a word on standard error, in Python's strictest mode."""
+    """Without a complaint on standard error, in Python's strictest mode."""
     program = (
         "import tt_compute as tt\n"
         "client = tt.Client(tt.Config.from_mapping({'deployments': ['mock']}))\n"
@@ -154,4 +154,6 @@ def test_a_program_that_never_closes_ends_all_the_same(environ: dict[str, str]) 
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
+    # asyncio tells in that mode, too, how long a callback took: that is the machine's doing.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, done.stdout, said) == (0, "42\n", [])
