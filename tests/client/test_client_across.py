@@ -272,7 +272,7 @@ async def test_every_deployment_must_offer_what_the_request_needs(trio: Open) ->
 
 async def test_a_prompt_that_does_not_fit_one_of_them_is_refused(trio: Open) -> None:
     async with trio({"c": {"limits": {"max_context_tokens": 8}}}) as client:
-        with pytest.raises(ContextLengthError, match="c: a prompt of .* in a context of 8 tokens"):
+        with pytest.raises(ContextLengthError, match=r"c: a prompt of .* in a context of 8 tokens"):
             await client.solve("word " * 50, strategy="panel=a,b,c")
 
 

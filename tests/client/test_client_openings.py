@@ -263,6 +263,14 @@ async def test_a_need_of_a_verifier_is_told_before_anything_runs(
 
 
 @pytest.mark.anyio
+async def test_needs_that_are_none_are_refused(connect_async: ConnectAsync) -> None:
+    needs: Any = None
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError, match="`needs` of the strategy 'demanding'"):
+            await client.solve("6 * 7 = ?", strategy=Demanding(needs))
+
+
+@pytest.mark.anyio
 async def test_the_name_of_a_built_in_strategy_is_refused(connect_async: ConnectAsync) -> None:
     async with connect_async() as client:
         with pytest.raises(InvalidRequestError, match=r"Impostor has the name .* 'majority'"):

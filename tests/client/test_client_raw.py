@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 from tt_compute.client import AsyncClient, Client
@@ -13,6 +14,7 @@ from tt_compute.errors import (
     InvalidRequestError,
     UnknownNameError,
     UnsupportedError,
+    UsageError,
 )
 from tt_compute.types import Delta, Failed, Sample, SamplingParams, sample_seed
 
@@ -109,6 +111,32 @@ async def test_open_lends_the_protocol(connect_async: ConnectAsync) -> None:
             assert later == [2]
         with pytest.raises(GenerationClosed):
             generation.draw()
+
+
+@pytest.mark.anyio
+async def test_a_second_reader_is_refused_and_the_first_goes_on(
+    connect_async: ConnectAsync,
+) -> None:
+    """It would wait for events that the other one has taken."""
+    async with (
+        connect_async(**SLOW) as client,
+        client.open("6 * 7 = ?", deployment="scripted") as generation,
+    ):
+        generation.draw()
+        ended: list[Sample] = []
+        refused: list[UsageError] = []
+
+        async def read() -> None:
+            try:
+                ended.extend([event async for event in generation if isinstance(event, Sample)])
+            except UsageError as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            tasks.start_soon(read)
+    assert len(ended) == len(refused) == 1
+    assert "second consumer" in refused[0].message
 
 
 @pytest.mark.anyio

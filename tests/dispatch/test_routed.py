@@ -21,6 +21,7 @@ from tt_compute.errors import (
     RequestRefused,
     SpendCapReached,
     Stalled,
+    UsageError,
 )
 from tt_compute.profiles.schema import Fact, Limits
 from tt_compute.types import (
@@ -420,3 +421,36 @@ async def test_a_wave_is_one_request_where_the_deployment_says_so(run: Callable[
     assert [end.finish_reason for end in ran.ends.values()] == ["length"] * 5
     assert ran.first.count == 1
     assert ran.ledger.usage.input_tokens == ran.first.seen[0].prompt_tokens
+
+
+async def test_a_second_reader_is_refused_and_the_first_is_served(
+    spec_of: Callable[..., Any], dispatcher_of: Callable[..., Any]
+) -> None:
+    """It would wait for ever for events that the other one has taken."""
+    async with ChatServer() as first, ChatServer() as second:
+        dispatcher, pool = dispatcher_of(None, None)
+        ends: list[Event] = []
+        refused: list[UsageError] = []
+        try:
+            async with dispatcher.open(
+                spec_of("a", first),
+                REQUEST,
+                Ledger(time.monotonic()),
+                alternates=(spec_of("b", second),),
+            ) as generation:
+
+                async def read() -> None:
+                    try:
+                        ends.extend([event async for event in generation])
+                    except UsageError as error:
+                        refused.append(error)
+
+                generation.draw()
+                with anyio.fail_after(10):
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(read)
+                        tasks.start_soon(read)
+        finally:
+            await pool.aclose()
+    assert len(refused) == 1
+    assert [event.index for event in ends if isinstance(event, Sample)] == [0]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 
 from tt_compute.client import AsyncClient
@@ -287,6 +288,20 @@ async def test_a_body_that_cannot_be_read_is_refused(
     ):
         assert response.status == 400
         assert (await response.json())["error"]["message"].startswith(message)
+
+
+async def test_what_is_no_http_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """And the server goes on."""
+    async with serve(GOOD) as server:
+        host, _, port = server.url.removeprefix("http://").removesuffix("/v1").partition(":")
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            await stream.send(b"GET /v1/models HTTP/1.1\r\nno header\r\n\r\n")
+            assert b" 400 " in await stream.receive()
+        assert (await answer(server))["choices"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a request was refused: ")
+    assert record.exc_info is None
+    assert "\n" not in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,28 @@ def test_a_file_that_is_there_is_not_touched_unasked(written: Write) -> None:
         assert file.read_bytes() == before
 
 
+async def test_a_file_that_holds_a_question_twice_is_not_gone_on_with(tmp_path: Path) -> None:
+    """It would count twice; one that is there twice and not complete is drawn again anyway."""
+    file = tmp_path / "s.jsonl"
+    await recorded(tmp_path, file, settings(), ASKED[:2])
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole.splitlines(keepends=True)[1])
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="holds the question '2' twice"):
+        kept(file, settings(), resume=True)
+    assert file.read_bytes() == before
+    assert kept(file, settings(samples=4), resume=True) == set()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, resume: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="no plain file"):
+        kept(pipe, settings(), resume=resume)
+
+
 async def test_a_gold_answer_that_cannot_be_read_is_refused_beforehand(tmp_path: Path) -> None:
     """Nothing is drawn."""
     bad = Asked(question="What is 1 + 1?", gold="...", question_id="bad")

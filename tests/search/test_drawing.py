@@ -11,7 +11,8 @@ import pytest
 
 from tt_compute.errors import UsageError
 from tt_compute.strategies.base import Outcome, Run
-from tt_compute.strategies.drawing import Ask, Drawer, before_deadline
+from tt_compute.strategies.deadline import before_deadline
+from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.types import Message
 from tt_compute.verify.tasks import get_task
 

@@ -165,6 +165,7 @@ def test_a_failed_test_records_nothing(run: Run) -> None:
             '"index": 1',
             "*is damaged: *of sample 1, which was not drawn or had ended*",
         ),
+        ('"output_tokens": ', '"output_tokens": -', "*is damaged: *`usage.output_tokens` is -*"),
         ('"models": [', '"models": [], "x": [', "*is damaged: *"),
     ],
 )

@@ -89,6 +89,8 @@ def test_a_programs_own_configuration_is_mocked_in_place(
         def test_typo(ttc_mock):
             with pytest.raises(tt.UsageError, match="no deployment 'groq'"):
                 ttc_mock.like("ttc.yaml", {"groq": {}})
+            with pytest.raises(tt.UsageError, match="is list, not a mapping"):
+                ttc_mock.like("ttc.yaml", {"groq/gpt-oss-120b": [1]})
         """
     ).assert_outcomes(passed=2)
 

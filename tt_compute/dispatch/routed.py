@@ -125,6 +125,11 @@ class RoutedGeneration:
                 raise StopAsyncIteration
             if self._lost is not None and not isinstance(self._lost, BackendError | UsageError):
                 raise self._lost
+            if self._consumer is not None:
+                raise UsageError(
+                    "a second consumer iterates over one generation",
+                    hint="iterate in one task; draw and cancel may come from others",
+                )
             self._consumer = asyncio.get_running_loop().create_future()
             try:
                 await self._consumer

@@ -50,13 +50,17 @@ def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
     """Questions that are complete in the file; what is not, a torn last line included, is taken out of it.
 
     Raises:
-        UsageError: The file is there and is not to be resumed, or holds samples of another deployment.
+        UsageError: The file is there and is not to be resumed, is no plain file, or holds samples of another
+            deployment or one question twice.
     """
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no plain file", hint="name a file to record into")
     if not file.exists() or not file.stat().st_size:
         return set()
     if not resume:
         raise UsageError(f"{file} is there", hint="--resume goes on with it; or name another file")
     lines = [(line, *_examined(file, number, line, settings)) for number, line in lines_of(file)]
+    _check_once(file, [name for _, name, complete in lines if complete])
     good = [line.rstrip(b"\n") + b"\n" for line, _, complete in lines if complete]
     try:
         # A link stays one.
@@ -64,6 +68,22 @@ def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
     return {name for _, name, complete in lines if complete}
+
+
+def _check_once(file: Path, names: Sequence[str]) -> None:
+    """Refuse a file that was put together of two: a question that counts twice would skew every figure.
+
+    Args:
+        file: For the error.
+        names: The question of each complete line.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UsageError(
+                f"{file} holds the question {name!r} twice", hint="take one of the lines out"
+            )
+        seen.add(name)
 
 
 def _examined(file: Path, number: int, line: bytes, settings: Settings) -> tuple[str, bool]:

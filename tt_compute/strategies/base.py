@@ -187,8 +187,20 @@ class Strategy(Protocol):
 
 
 def needs_of(strategy: Strategy | None) -> Needs:
-    """What a strategy cannot run without; nothing, where it does not say."""
-    return strategy.needs if isinstance(strategy, StrategyWithNeeds) else Needs()
+    """What a strategy cannot run without; nothing, where it does not say.
+
+    Raises:
+        InvalidRequestError: It says so by something else than ``Needs``, which no type checker saw.
+    """
+    if not isinstance(strategy, StrategyWithNeeds):
+        return Needs()
+    needs: object = strategy.needs
+    if not isinstance(needs, Needs):
+        raise InvalidRequestError(
+            f"`needs` of the strategy {strategy.name!r} is {type(needs).__name__}, not Needs",
+            hint="leave it out where it needs nothing",
+        )
+    return needs
 
 
 @runtime_checkable

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
-import anyio
-
-from tt_compute.errors import TTComputeError
 from tt_compute.results import StopReason
 from tt_compute.strategies.base import Ended, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 
-__all__ = ["Candidates", "before_deadline", "same_answer"]
+__all__ = ["Candidates", "same_answer"]
 
 Found = TypeVar("Found")
 
@@ -102,30 +99,3 @@ async def same_answer(run: Run, first: Ended, second: Ended) -> bool:
     return first.answer.key == second.answer.key or await run.task.equivalent(
         first.answer, second.answer
     )
-
-
-async def before_deadline(run: Run, find: Callable[[], Awaitable[Found]]) -> Found | None:
-    """What ``find`` finds; None when the deadline came first, which cancels it.
-
-    Raises:
-        TTComputeError: ``find`` does.
-    """
-    found: Found | None = None
-    failure: TTComputeError | None = None
-
-    async def watch(scope: anyio.CancelScope) -> None:
-        if run.until_deadline is not None:
-            await run.until_deadline()
-            scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch, tasks.cancel_scope)
-        try:
-            found = await find()
-        except TTComputeError as error:
-            # Raised below: a task group would wrap it into a group of errors.
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return found

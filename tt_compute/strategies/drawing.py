@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import anyio
@@ -15,7 +15,7 @@ from tt_compute.strategies.collecting import Collector
 from tt_compute.types import Delta, Failed, Message, SamplingParams
 from tt_compute.verify.base import Answer, Task
 
-__all__ = ["Ask", "Drawer", "before_deadline", "going_on", "opener_of"]
+__all__ = ["Ask", "Drawer", "going_on", "opener_of"]
 
 T = TypeVar("T")
 
@@ -267,32 +267,3 @@ def _shares(numbers: Sequence[int], left: int) -> list[int]:
                 shares[place] += 1
                 left -= 1
     return shares
-
-
-async def before_deadline(run: Run, work: Callable[[], Awaitable[T]]) -> T | None:
-    """What ``work`` gives; None when the deadline passes first.
-
-    Raises:
-        TTComputeError: The work's own.
-    """
-    if run.until_deadline is None:
-        return await work()
-    until_deadline = run.until_deadline
-    found: list[T] = []
-    failures: list[TTComputeError] = []
-
-    async def watch() -> None:
-        await until_deadline()
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch)
-        try:
-            found.append(await work())
-        except TTComputeError as error:
-            # Raised below: a task group would wrap it up.
-            failures.append(error)
-        tasks.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    return found[0] if found else None

@@ -7,7 +7,8 @@ import anyio
 from tt_compute.errors import VerifierError
 from tt_compute.strategies.asking import Juror
 from tt_compute.strategies.base import Ended, Outcome, Run
-from tt_compute.strategies.candidates import Candidates, before_deadline, same_answer
+from tt_compute.strategies.candidates import Candidates, same_answer
+from tt_compute.strategies.deadline import before_deadline
 
 __all__ = ["Knockout"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tt_compute.errors import VerifierError
 from tt_compute.strategies.asking import Juror
 from tt_compute.strategies.base import Ended, Outcome, Run
-from tt_compute.strategies.candidates import Candidates, before_deadline
+from tt_compute.strategies.candidates import Candidates
+from tt_compute.strategies.deadline import before_deadline
 
 __all__ = ["USC", "Listwise"]
 

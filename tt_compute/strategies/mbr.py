@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from tt_compute.errors import VerifierError
 from tt_compute.strategies.base import Ended, Outcome, Run
-from tt_compute.strategies.candidates import Candidates, before_deadline
+from tt_compute.strategies.candidates import Candidates
+from tt_compute.strategies.deadline import before_deadline
 from tt_compute.verify.calling import call_user, name_of
 from tt_compute.verify.marks import visible
 

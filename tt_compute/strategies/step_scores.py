@@ -13,7 +13,8 @@ import msgspec
 from tt_compute.backend import ProcessScorer
 from tt_compute.errors import InvalidRequestError, TTComputeError, VerifierError
 from tt_compute.strategies.base import Ended, Run
-from tt_compute.strategies.drawing import Ask, Drawer, before_deadline
+from tt_compute.strategies.deadline import before_deadline
+from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.types import Message, Sample
 from tt_compute.verify.base import Verifier, VerifierCallable

@@ -15,7 +15,8 @@ from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
 from tt_compute.strategies.base import Outcome, Run
 from tt_compute.strategies.callbacks import Model, together
-from tt_compute.strategies.drawing import Drawer, before_deadline
+from tt_compute.strategies.deadline import before_deadline
+from tt_compute.strategies.drawing import Drawer
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.verify.base import Answer
 

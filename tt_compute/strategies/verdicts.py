@@ -9,7 +9,8 @@ import anyio
 
 from tt_compute.errors import TTComputeError
 from tt_compute.strategies.base import Run
-from tt_compute.strategies.drawing import Drawer, before_deadline
+from tt_compute.strategies.deadline import before_deadline
+from tt_compute.strategies.drawing import Drawer
 from tt_compute.verify.base import Answer, Judgement, Verifier
 
 __all__ = ["Bench"]

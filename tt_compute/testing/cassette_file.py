@@ -34,6 +34,8 @@ __all__ = [
 _FORMAT: Final = "tt_compute.cassette"
 _VERSION: Final = 1
 REWRITE = "record it again: pytest --ttc-live --ttc-record=rewrite"
+_MOST_TOKENS = 10**9
+"""Far above any prompt or answer."""
 _NOT_PART = ("deadline", "tags")
 """Of a request, what is another one in every run. So is the seed of a request that was given none."""
 
@@ -96,6 +98,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if sum(one is not None for one in (self.delta, self.sample, self.failed)) != 1:
             raise ValueError("an event is one of `delta`, `sample` and `failed`")
+        ended = self.sample or self.failed
+        for name, tokens in {} if ended is None else msgspec.structs.asdict(ended.usage).items():
+            if not 0 <= tokens <= _MOST_TOKENS:
+                raise ValueError(
+                    f"`usage.{name}` is {tokens}, and must be from 0 to {_MOST_TOKENS}"
+                )
 
 
 class Interaction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Self
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tt_compute.backend import Backend
 from tt_compute.errors import (
@@ -90,7 +92,10 @@ class MockServer:
         server = cls(scenario, {spec.id: await kind.create(spec, env) for spec in specs})
         # A request is given up when its client goes away, as services do.
         runner = web.AppRunner(
-            server.application(), handler_cancellation=True, shutdown_timeout=_LEAVE_S
+            server.application(),
+            handler_cancellation=True,
+            shutdown_timeout=_LEAVE_S,
+            logger=_logger(),
         )
         await runner.setup()
         try:
@@ -137,6 +142,21 @@ class MockServer:
             generation.draw(asked.n)
             async for event in generation:
                 yield event
+
+
+def _logger() -> logging.Logger:
+    """What is no HTTP is the client's mistake, and told in a line; anything else keeps its traceback."""
+    logger = logging.getLogger("tt_compute.mock_server")
+    logger.addFilter(_in_a_line)
+    return logger
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        first = error.message.partition("\n")[0].rstrip(":")
+        record.msg, record.args, record.exc_info = f"a request was refused: {first}", (), None
+    return True
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:

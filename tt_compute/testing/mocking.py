@@ -71,8 +71,9 @@ class MockBuilder:
         if not isinstance(config, Config):
             config = Config.load(config, environ=self._bench.environ)
         given = dict(options or {})
-        for name in given:
+        for name, said in given.items():
             _check_known(name, config)
+            _check_options(name, said)
         made = msgspec.structs.replace(
             config,
             deployments=tuple(_mocked(spec, given.get(spec.id, {})) for spec in config.deployments),
@@ -157,6 +158,14 @@ def _scenario(
     except TypeError as error:
         raise UsageError(f"ttc_mock({', '.join(options)}): {error}") from error
     return Scenario.from_mapping(built)
+
+
+def _check_options(name: str, options: object) -> None:
+    if not isinstance(options, Mapping):
+        raise UsageError(
+            f"what the mock of {name!r} says and does is {type(options).__name__}, not a mapping",
+            hint="such as {'answers': ['The answer is 7.']}",
+        )
 
 
 def _mocked(spec: DeploymentSpec, options: Mapping[str, object]) -> DeploymentSpec:
