@@ -21,7 +21,7 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
-from tt_compute.rungs import Member, Rungs, foreseen, is_free, is_mock, members
+from tt_compute.rungs import Rungs, foreseen, is_free, is_mock, members, naming_members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
@@ -66,8 +66,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
-    members: tuple[Member, ...] = ()
-    """Those that the strategy names; empty = it leaves them to the plan."""
 
 
 class Requests:
@@ -99,14 +97,7 @@ class Requests:
         tools = self._tools(options, judging)
         judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
-        objective, strategy = self._objective_in_force(options), _pinned(options)
-        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
         if made is None:
-            request = msgspec.structs.replace(
-                request,
-                predicted=foreseen(strategy, named, objective),
-                priced_elsewhere=not all(is_free(one.spec) for one in named),
-            )
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
             decided = Replay(plan=msgspec.structs.replace(plan, setup_us=spent_us))
@@ -123,12 +114,32 @@ class Requests:
             plan=decided.plan,
             strategy=_own_strategy(options),
             unfit=decided.unfit,
-            members=named,
         )
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
+        """Plan it, with the deployments that the strategy names."""
+        objective, strategy = self._objective(options), _pinned(options)
+        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
+        if not named:
+            return await self._plan(request, objective, options)
+        request = msgspec.structs.replace(
+            request,
+            predicted=foreseen(strategy, named, objective),
+            priced_elsewhere=not all(is_free(one.spec) for one in named),
+        )
+        budget = objective
+        if isinstance(strategy, Panel):
+            most = min(objective.max_samples, len(named))
+            budget = msgspec.structs.replace(objective, max_samples=most)
+        plan = naming_members(await self._plan(request, budget, options), named)
+        premises = {one.deployment: one for one in plan.premises}
+        premises |= {one.spec.id: self._premise(one.spec.id, plan.task) for one in named}
+        return msgspec.structs.replace(plan, objective=objective, premises=tuple(premises.values()))
+
+    async def _plan(
+        self, request: PlanRequest, objective: Objective, options: SolveOptions
+    ) -> Plan:
         planner = await self._setup.planner(request.deployment)
-        objective = self._objective(options)
         if not planner.prepared(request, objective):
             # Elsewhere, so that whatever else the loop carries goes on.
             await anyio.to_thread.run_sync(planner.prepare, request, objective)
@@ -146,19 +157,15 @@ class Requests:
         given = options.get("equal")
         if given is None:
             return None
-        objective = self._objective_in_force(options)
+        objective = self._objective(options)
         return get_equality(
             given,
             process=self._setup.math,
             embedder=lambda name: embedder(self._setup, name, objective),
         )
 
-    def _objective_in_force(self, options: SolveOptions) -> Objective:
-        made = options.get("plan")
-        return self._objective(options) if made is None else made.objective
-
     def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
-        objective = self._objective_in_force(options)
+        objective = self._objective(options)
         return VerifierTools(
             text=self._setup.text,
             sandbox=self._setup.sandbox,
@@ -176,8 +183,9 @@ class Requests:
         return known
 
     def _objective(self, options: SolveOptions) -> Objective:
-        """The caller's, or the configuration's; prompts that must stay local stay local in either."""
-        stated, given = self._setup.config.objective, options.get("objective")
+        """The caller's, the plan's or the configuration's; prompts that must stay local stay local in all of them."""
+        made, stated = options.get("plan"), self._setup.config.objective
+        given = options.get("objective") if made is None else made.objective
         if given is None or stated.locality == "any":
             return given or stated
         return msgspec.structs.replace(given, locality=stated.locality)
@@ -198,7 +206,7 @@ class Requests:
                 await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit, prepared.members)
+        sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit)
         rungs = await sources.all(chosen)
         asked = Asked(
             task=plan.task,

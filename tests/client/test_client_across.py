@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from tt_compute.client import AsyncClient
@@ -112,12 +113,88 @@ async def test_a_saved_plan_asks_the_same_deployments(trio: Open) -> None:
     assert [sample.deployment for sample in result.samples] == ["a", "b", "c"]
 
 
-async def test_a_saved_plan_of_a_deployment_that_is_gone_is_refused(trio: Open) -> None:
+@pytest.mark.parametrize("strategy", ["panel=a,b,c", "mixture=a,b,c"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"c": {"id": "renamed"}}, "'c' does not exist any more"),
+        ({"c": {"model": "smollm2-135m-instruct"}}, "'c' has changed: its model"),
+    ],
+    ids=["gone", "another model"],
+)
+async def test_a_saved_plan_is_refused_when_a_deployment_it_asks_is_not_what_it_was(
+    trio: Open, strategy: str, changes: dict[str, Any], words: str
+) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy=strategy)
+    async with trio(changes) as client:
+        with pytest.raises(PlanError, match=words):
+            await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_saved_plan_tells_what_else_has_changed_of_a_deployment_it_asks(trio: Open) -> None:
     async with trio() as client:
         plan = await client.plan(PROMPT, strategy="panel=a,b,c")
-    async with trio({"c": {"id": "renamed"}}) as client:
-        with pytest.raises((PlanError, UnknownNameError), match="'c'"):
+    async with trio({"b": {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}}) as client:
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert any(
+        note.startswith("the plan's deployment b has changed: price") for note in result.warnings
+    )
+
+
+@pytest.mark.parametrize("strategy", ["panel=a,b", "mixture=a,b"])
+async def test_a_saved_plan_keeps_prompts_local_where_the_configuration_says_so(
+    trio: Open, strategy: str
+) -> None:
+    remote = {"b": {"hardware": "groq-lpu-cloud"}}
+    async with trio(remote) as client:
+        plan = await client.plan(PROMPT, strategy=strategy)
+    async with trio(remote, objective={"locality": "local"}) as client:
+        with pytest.raises(PlanError, match="would leave this machine"):
             await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_judge_beside_a_saved_plan_is_local_where_the_configuration_says_so(
+    trio: Open,
+) -> None:
+    remote = {"b": {"hardware": "groq-lpu-cloud"}}
+    async with trio(remote) as client:
+        plan = await client.plan(PROMPT, strategy="best_of_n", verifier="judge=b", deployment="a")
+    async with trio(remote, objective={"locality": "local"}) as client:
+        with pytest.raises(TTComputeError, match="local"):
+            await client.solve(PROMPT, plan=plan, verifier="judge=b")
+
+
+async def test_a_saved_plan_lets_each_deployment_say_as_much_as_it_was_planned_to(
+    trio: Open,
+) -> None:
+    short = {"a": {"limits": {"max_output_tokens": 3}}}
+    async with trio(short) as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert [sample.finish_reason for sample in result.samples] == ["length", "stop", "stop"]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["panel:99999=a,b,c", "panel", "panel=c,b,a", "panel=a,b", "mixture", "mixture:0"]
+)
+async def test_a_plan_that_was_edited_into_another_strategy_is_refused(
+    trio: Open, strategy: str
+) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        edited = msgspec.structs.replace(plan.chosen, strategy=strategy)
+        plan = msgspec.structs.replace(plan, chosen=edited, candidates=(edited,))
+        with pytest.raises(PlanError, match="the plan's strategy"):
+            await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_panel_is_planned_to_ask_each_deployment_once(trio: Open) -> None:
+    async with trio() as client:
+        three = await client.plan(PROMPT, strategy="panel=a,b,c")
+        two = await client.plan(PROMPT, strategy="panel=a,b,c", objective=Objective(max_samples=2))
+    assert (three.chosen.max_samples, three.objective.max_samples) == (3, Objective().max_samples)
+    assert two.chosen.max_samples == 2
 
 
 async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:
