@@ -301,6 +301,24 @@ async def test_only_the_first_deployments_vote_teaches(trio: Open) -> None:
 
 
 @pytest.mark.parametrize(
+    ("strategy", "first_was_right"),
+    [("mixture=a,b,c", False), ("mixture:2=a,c", False), ("mixture=b,a,c", True)],
+)
+async def test_a_mixture_teaches_what_its_first_deployment_said_itself(
+    trio: Open, strategy: str, first_was_right: bool
+) -> None:
+    """Where a said 41, and 42 was made of it and was right, a was wrong."""
+    async with trio() as client:
+        for seed in range(5):
+            result = await client.solve(PROMPT, strategy=strategy, seed=seed)
+            assert result.answer == "42"
+            await client.feedback(result.id, correct=True)
+        (ability,) = (await client.estimates(mock=True)).abilities
+    rate = ability.success_rate
+    assert (rate.learned > rate.stated) is first_was_right
+
+
+@pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"strategy": "panel=a,nobody"}, UnknownNameError, "nobody"),

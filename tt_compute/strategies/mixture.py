@@ -155,6 +155,8 @@ class _Mixing:
             stop_posterior=None,
             ended=self._drawer.by_index(),
             votes=() if answer is not None else votes,
+            # Of several deployments, or in sight of each other: no vote of the first one.
+            own_votes=(),
             warnings=warnings,
         )
 
