@@ -325,6 +325,7 @@ async def test_a_mixture_teaches_what_its_first_deployment_said_itself(
         ({"strategy": "panel=a,,b"}, InvalidRequestError, "has no name"),
         ({"strategy": "panel:9=a,b"}, InvalidRequestError, "9 of 2"),
         ({"strategy": "panel:two=a,b"}, InvalidRequestError, "'two'"),
+        ({"strategy": "panel:\uff12=a,b"}, InvalidRequestError, "is not what it counts by"),
         ({"strategy": "panel"}, InvalidRequestError, "at least 2"),
         ({"strategy": "mixture:0"}, InvalidRequestError, "layers must be at least 1"),
         ({"strategy": "mixture=a"}, InvalidRequestError, "only deployment"),

@@ -12,7 +12,7 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
-from tt_compute.strategies.base import Ended, Needs, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.weighing import weigh
@@ -56,6 +56,7 @@ class Mixture(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_ids(self.deployments)
         if len(self.deployments) == 1:
             raise InvalidRequestError(
                 f"{self.deployments[0]!r} is the only deployment of the mixture, and another one has to propose",
