@@ -100,6 +100,13 @@ async def test_a_mixture_answers_at_its_last_deployment(trio: Open) -> None:
     assert result.confidence is None
 
 
+async def test_where_the_answer_of_a_mixture_is_cut_short_the_proposals_vote(trio: Open) -> None:
+    async with trio({"a": {"limits": {"max_output_tokens": 2}}}) as client:
+        result = await client.solve(PROMPT, strategy="mixture=b,c,a", seed=1)
+    assert (result.answer, result.samples[-1].finish_reason) == ("42", "length")
+    assert any("they voted" in warning for warning in result.warnings)
+
+
 async def test_deployments_outside_the_configuration_can_take_part(trio: Open) -> None:
     async with trio() as client:
         result = await client.solve(PROMPT, strategy="panel=mock,b,c", seed=3)

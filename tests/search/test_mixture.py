@@ -94,7 +94,7 @@ async def test_without_proposals_the_question_is_asked_plainly(
     assert played.model.asked[-1].last == "What is 6 times 7?"
 
 
-@pytest.mark.parametrize("best", [ServerError("down"), ""])
+@pytest.mark.parametrize("best", [ServerError("down"), "", "<think>Hm, hm"])
 async def test_where_no_answer_comes_of_it_the_proposals_vote(
     play: Play, talk: type[Model], best: Any
 ) -> None:

@@ -16,7 +16,7 @@ from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.weighing import weigh
-from tt_compute.types import Message
+from tt_compute.types import Message, Sample
 from tt_compute.verify.judge import marked
 from tt_compute.verify.marks import visible
 
@@ -39,7 +39,8 @@ class Mixture(msgspec.Struct, frozen=True):
 
     The budget covers the answer: what it cannot cover is left out of the proposals, those of later layers first. A
     proposal that failed or shows nothing is left out, too; where there is none at all, the question is asked plainly.
-    Where no answer comes of it, be it that the deadline passes, the last layer's proposals vote.
+    Where no answer comes of it, be it that the deadline passes or that the text is cut before it, the last layer's
+    proposals vote.
 
     Args:
         deployments: Ids of those that propose, and of the one that answers, which is named last.
@@ -141,6 +142,8 @@ class _Mixing:
 
     async def _outcome(self, answer: Ended | None) -> Outcome:
         winner, votes = await self._vote()
+        if answer is not None and winner is not None and _is_cut_short(answer):
+            answer = None
         reason: StopReason = "deadline" if self._drawer.over() == "deadline" else "failed"
         warnings = self._drawer.warnings()
         if answer is None and self._proposed:
@@ -176,6 +179,13 @@ def _shown(ended: Ended) -> str:
     return visible(ended.event.text).strip()
 
 
+def _is_cut_short(one: Ended) -> bool:
+    """Whether it ends before an answer came."""
+    return (
+        one.answer is None and isinstance(one.event, Sample) and one.event.finish_reason == "length"
+    )
+
+
 def _usable(one: Ended) -> bool:
     """Whether it may stand as the answer: whole, or cut behind an answer that is marked as such."""
-    return (finished(one) and bool(one.event.text.strip())) or one.answer is not None
+    return (finished(one) and bool(_shown(one))) or one.answer is not None
