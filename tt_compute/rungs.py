@@ -40,8 +40,11 @@ async def members(
         InvalidRequestError: One is not local, and prompts must stay so.
         BackendUnavailable, UnsupportedError, ContextLengthError: One cannot serve the request.
     """
-    specs = [_permitted(setup, name, objective) for name in deployments]
-    return tuple([Member(spec, await _alone(setup, spec, request)) for spec in specs])
+    specs = {name: _permitted(setup, name, objective) for name in deployments}
+    known = {
+        name: Member(spec, await _alone(setup, spec, request)) for name, spec in specs.items()
+    }
+    return tuple(known[name] for name in deployments)
 
 
 def _permitted(setup: Setup, deployment: str, objective: Objective) -> DeploymentSpec:
