@@ -41,9 +41,7 @@ async def members(
         BackendUnavailable, UnsupportedError, ContextLengthError: One cannot serve the request.
     """
     specs = {name: _permitted(setup, name, objective) for name in deployments}
-    known = {
-        name: Member(spec, await _alone(setup, spec, request)) for name, spec in specs.items()
-    }
+    known = {name: Member(spec, await _alone(setup, spec, request)) for name, spec in specs.items()}
     return tuple(known[name] for name in deployments)
 
 
