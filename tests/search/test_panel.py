@@ -164,8 +164,12 @@ def test_what_could_never_agree_is_refused(bad: tuple[tuple[str, ...], int]) -> 
         Panel(*bad)
 
 
+def needing(ids: Any) -> Needs:
+    return Needs(deployments=ids)
+
+
 @pytest.mark.parametrize("bad", ["mock", None, ("mock", 3)], ids=str)
-@pytest.mark.parametrize("made", [Panel, Mixture, lambda ids: Needs(deployments=ids)])
+@pytest.mark.parametrize("made", [Panel, Mixture, needing])
 def test_what_is_no_list_of_deployments_is_refused(made: Callable[[Any], Any], bad: Any) -> None:
     """Of the text 'mock' each letter would be taken for a deployment."""
     with pytest.raises(InvalidRequestError, match="deployments are a tuple of their ids"):

@@ -213,15 +213,18 @@ def needs_of(strategy: Strategy | None) -> Needs:
     Raises:
         InvalidRequestError: It says so by something else than ``Needs``, which no type checker saw.
     """
-    if not isinstance(strategy, StrategyWithNeeds):
-        return Needs()
-    needs: object = strategy.needs
-    if not isinstance(needs, Needs):
-        raise InvalidRequestError(
-            f"`needs` of the strategy {strategy.name!r} is {type(needs).__name__}, not Needs",
-            hint="leave it out where it needs nothing",
-        )
-    return needs
+    return (
+        _checked(strategy, strategy.needs) if isinstance(strategy, StrategyWithNeeds) else Needs()
+    )
+
+
+def _checked(strategy: Strategy, needs: object) -> Needs:
+    if isinstance(needs, Needs):
+        return needs
+    raise InvalidRequestError(
+        f"`needs` of the strategy {strategy.name!r} is {type(needs).__name__}, not Needs",
+        hint="leave it out where it needs nothing",
+    )
 
 
 @runtime_checkable
