@@ -166,13 +166,16 @@ class _Mixing:
 
 
 def _in_sight_of(messages: tuple[Message, ...], proposed: Sequence[Ended]) -> tuple[Message, ...]:
-    """The request's messages, the last one followed by the proposals."""
+    """The request's messages, the last one followed by the proposals; what is not the user's stays as it is."""
     if not proposed:
         return messages
     *before, last = messages
+    asked = last
+    if last.role != "user":
+        before, asked = [*messages], next((m for m in reversed(messages) if m.role == "user"), last)
     shown = {f"answer-{number}": _shown(one) for number, one in enumerate(proposed, 1)}
-    material = marked(last.text, shown)
-    return (*before, msgspec.structs.replace(last, content=f"{material}\n\n{INSTRUCTION}"))
+    material = marked(asked.text, shown)
+    return (*before, Message(role="user", content=f"{material}\n\n{INSTRUCTION}"))
 
 
 def _shown(ended: Ended) -> str:
