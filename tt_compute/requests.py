@@ -14,6 +14,7 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker, embedder, scorer
+from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
@@ -31,7 +32,6 @@ from tt_compute.strategies.base import Needs, Strategy, needs_of
 from tt_compute.strategies.panel import Panel
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
-    DeploymentSpec,
     GenerateRequest,
     JsonSchemaFormat,
     Message,
@@ -238,16 +238,22 @@ class Requests:
             confidence=confidence_in(strategy, chosen, asked, [rung.spec for rung in rungs]),
             confidence_spans=isinstance(strategy, Panel) or chosen.then is not None,
             today=datetime.now(UTC).date(),
-            ignored_params=await self._ignored(request.sampling, spec),
+            ignored_params=await self._ignored(rungs),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
 
-    async def _ignored(self, sampling: SamplingParams, spec: DeploymentSpec) -> tuple[str, ...]:
-        capabilities = await self._setup.capabilities(spec)
-        asked = (name for name in capabilities.ignored_params if name != "seed")
-        return tuple(name for name in asked if getattr(sampling, name, None) is not None)
+    async def _ignored(self, rungs: Sequence[Rung]) -> tuple[str, ...]:
+        """What any of them drops."""
+        dropped: dict[str, None] = {}
+        for rung in rungs:
+            capabilities = await self._setup.capabilities(rung.spec)
+            asked = (name for name in capabilities.ignored_params if name != "seed")
+            dropped |= {
+                name: None for name in asked if getattr(rung.sampling, name, None) is not None
+            }
+        return tuple(dropped)
 
     async def record(self, execution: Execution, result: Result) -> Result:
         """Keep the receipt; the store's troubles become warnings of the result."""

@@ -23,7 +23,7 @@ from tt_compute.planning.types import Objective, Plan
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 from tt_compute.testing.time import VirtualClock
-from tt_compute.types import JsonSchemaFormat
+from tt_compute.types import JsonSchemaFormat, SamplingParams
 
 Open = Callable[..., Any]
 PROMPT = "6 * 7 = ?"
@@ -371,6 +371,15 @@ async def test_every_deployment_must_offer_what_the_request_needs(trio: Open) ->
     async with trio({"a": able, "c": able}) as client:
         with pytest.raises(UnsupportedError, match="b: is not known to offer JSON schemas"):
             await client.solve(PROMPT, strategy="panel=a,b,c", response_format=schema)
+
+
+async def test_what_any_of_them_drops_is_told(trio: Open) -> None:
+    drops = {"options": {"answers": ["42"], "capabilities": {"ignored_params": ["top_k"]}}}
+    async with trio({"c": drops}) as client:
+        sampling = SamplingParams(top_k=3)
+        three = await client.solve(PROMPT, strategy="panel=a,b,c", sampling=sampling)
+        two = await client.solve(PROMPT, strategy="panel=a,b", sampling=sampling)
+    assert (three.ignored_params, two.ignored_params) == (("top_k",), ())
 
 
 async def test_a_prompt_that_does_not_fit_one_of_them_is_refused(trio: Open) -> None:
