@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -248,14 +248,6 @@ async def test_a_need_that_no_deployment_meets_is_told_before_anything_runs(
         with pytest.raises(UnsupportedError, match="logprobs=50"):
             await client.solve("6 * 7 = ?", strategy=strategy)
     assert not strategy.events
-
-
-@pytest.mark.anyio
-async def test_needs_that_are_none_are_refused(connect_async: ConnectAsync) -> None:
-    strategy = Demanding(cast("Needs", ("a", "b")))
-    async with connect_async() as client:
-        with pytest.raises(InvalidRequestError, match="'demanding' has `needs` of tuple"):
-            await client.solve("6 * 7 = ?", strategy=strategy)
 
 
 @pytest.mark.anyio
