@@ -243,11 +243,7 @@ class Batch:
         means = tuple(float(getattr(predicted, _FIGURES[name])) for name in names)
         most: dict[str, float] = {"max_samples": candidate.max_samples}
         if "max_cost_usd" in names:
-            usage = Usage(
-                input_tokens=input_tokens, output_tokens=candidate.sampling.max_tokens or 0
-            )
-            one = cost_usd(self._desk.spec(candidate.deployment), usage) or 0.0
-            most["max_cost_usd"] = one * candidate.max_samples
+            most["max_cost_usd"] = self._most_usd(candidate, input_tokens)
         ceilings = tuple(
             max(mean, most.get(name, mean)) for name, mean in zip(names, means, strict=True)
         )
@@ -257,6 +253,20 @@ class Batch:
             means=means,
             ceilings=ceilings,
         )
+
+    def _most_usd(self, candidate: Candidate, input_tokens: int) -> float:
+        """Of every sample that it may draw, where each may be drawn."""
+        chosen = (candidate.deployment, candidate.sampling, candidate.first_samples)
+        # Of strategies that name deployments only a panel's cost is known, and it asks each of them once.
+        drawn = [(one.deployment, one.sampling, 1) for one in candidate.members] or [chosen]
+        if candidate.then is not None:
+            then = candidate.then
+            drawn.append((then.deployment, then.sampling, then.max_samples))
+        total = 0.0
+        for deployment, sampling, number in drawn:
+            usage = Usage(input_tokens=input_tokens, output_tokens=sampling.max_tokens or 0)
+            total += number * (cost_usd(self._desk.spec(deployment), usage) or 0.0)
+        return total
 
     def _too_little(self) -> InfeasibleError:
         least = [

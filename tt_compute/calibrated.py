@@ -57,11 +57,15 @@ def apply(spec: DeploymentSpec, calibrated: Calibrated) -> DeploymentSpec:
         memory = msgspec.structs.replace(
             memory, bandwidth_bytes_per_s=calibrated.bandwidth_bytes_per_s
         )
+    speed = merged(spec.deployment.speed, calibrated.speed)
+    if calibrated.speed.ttft_s.p50 is not None:
+        # What is stated is the length of other prompts than these.
+        speed = msgspec.structs.replace(
+            speed, ttft_prompt_tokens=calibrated.speed.ttft_prompt_tokens
+        )
     return msgspec.structs.replace(
         spec,
-        deployment=msgspec.structs.replace(
-            spec.deployment, speed=merged(spec.deployment.speed, calibrated.speed)
-        ),
+        deployment=msgspec.structs.replace(spec.deployment, speed=speed),
         hardware=msgspec.structs.replace(
             hardware,
             memory=memory,

@@ -44,7 +44,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         windows = math.ceil(cost / self.amount) - 1
         excess = cost - windows * self.amount - self.left
         full_s = windows * self.window_s
-        if excess <= 0:
+        # With nothing taken the excess is at most 0, but for rounding.
+        if excess <= 0 or self.left >= self.amount:
             return full_s
         share = excess / (self.amount - self.left)
         return full_s + self.frees_from_s + share * (self.frees_until_s - self.frees_from_s)

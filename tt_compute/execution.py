@@ -306,8 +306,10 @@ def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
     votes = outcome.own_votes
     if votes is None:
         votes = tuple(count for _, count in outcome.votes)
+    # The only one that might be asked by itself votes where it is the answer, not where another prompt gave it.
+    alone = len(answered) == 1 and answered[0].index == outcome.winner
     return Tally(
-        votes=votes or ((1,) if len(answered) == 1 else ()),
+        votes=votes or ((1,) if alone else ()),
         abstained=len(whole) - len(answered),
         accepted=accepted,
         refused=refused,

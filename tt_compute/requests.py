@@ -14,6 +14,7 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.judging import asker, embedder, scorer
+from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.premises import premise_of
 from tt_compute.planning.request import PlanRequest
@@ -21,7 +22,7 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
-from tt_compute.rungs import Member, Rungs, foreseen, is_free, is_mock, members
+from tt_compute.rungs import Rungs, foreseen, is_free, is_mock, members, naming_members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
@@ -31,7 +32,6 @@ from tt_compute.strategies.base import Needs, Strategy, needs_of
 from tt_compute.strategies.panel import Panel
 from tt_compute.supervision import supervisor
 from tt_compute.types import (
-    DeploymentSpec,
     GenerateRequest,
     JsonSchemaFormat,
     Message,
@@ -66,8 +66,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's own; None = the plan's, by its name."""
     unfit: frozenset[str] = frozenset()
     """The plan's deployments that can stand in for no other."""
-    members: tuple[Member, ...] = ()
-    """Those that the strategy names; empty = it leaves them to the plan."""
 
 
 class Requests:
@@ -99,14 +97,7 @@ class Requests:
         tools = self._tools(options, judging)
         judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
-        objective, strategy = self._objective_in_force(options), _pinned(options)
-        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
         if made is None:
-            request = msgspec.structs.replace(
-                request,
-                predicted=foreseen(strategy, named, objective),
-                priced_elsewhere=not all(is_free(one.spec) for one in named),
-            )
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
             decided = Replay(plan=msgspec.structs.replace(plan, setup_us=spent_us))
@@ -123,12 +114,32 @@ class Requests:
             plan=decided.plan,
             strategy=_own_strategy(options),
             unfit=decided.unfit,
-            members=named,
         )
 
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
+        """Plan it, with the deployments that the strategy names."""
+        objective, strategy = self._objective(options), _pinned(options)
+        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
+        if not named:
+            return await self._plan(request, objective, options)
+        request = msgspec.structs.replace(
+            request,
+            predicted=foreseen(strategy, named, objective),
+            priced_elsewhere=not all(is_free(one.spec) for one in named),
+        )
+        budget = objective
+        if isinstance(strategy, Panel):
+            most = min(objective.max_samples, len(named))
+            budget = msgspec.structs.replace(objective, max_samples=most)
+        plan = naming_members(await self._plan(request, budget, options), named)
+        premises = {one.deployment: one for one in plan.premises}
+        premises |= {one.spec.id: self._premise(one.spec.id, plan.task) for one in named}
+        return msgspec.structs.replace(plan, objective=objective, premises=tuple(premises.values()))
+
+    async def _plan(
+        self, request: PlanRequest, objective: Objective, options: SolveOptions
+    ) -> Plan:
         planner = await self._setup.planner(request.deployment)
-        objective = self._objective(options)
         if not planner.prepared(request, objective):
             # Elsewhere, so that whatever else the loop carries goes on.
             await anyio.to_thread.run_sync(planner.prepare, request, objective)
@@ -146,19 +157,15 @@ class Requests:
         given = options.get("equal")
         if given is None:
             return None
-        objective = self._objective_in_force(options)
+        objective = self._objective(options)
         return get_equality(
             given,
             process=self._setup.math,
             embedder=lambda name: embedder(self._setup, name, objective),
         )
 
-    def _objective_in_force(self, options: SolveOptions) -> Objective:
-        made = options.get("plan")
-        return self._objective(options) if made is None else made.objective
-
     def _tools(self, options: SolveOptions, judging: Ledger) -> VerifierTools:
-        objective = self._objective_in_force(options)
+        objective = self._objective(options)
         return VerifierTools(
             text=self._setup.text,
             sandbox=self._setup.sandbox,
@@ -176,8 +183,9 @@ class Requests:
         return known
 
     def _objective(self, options: SolveOptions) -> Objective:
-        """The caller's, or the configuration's; prompts that must stay local stay local in either."""
-        stated, given = self._setup.config.objective, options.get("objective")
+        """The caller's, the plan's or the configuration's; prompts that must stay local stay local in all of them."""
+        made, stated = options.get("plan"), self._setup.config.objective
+        given = options.get("objective") if made is None else made.objective
         if given is None or stated.locality == "any":
             return given or stated
         return msgspec.structs.replace(given, locality=stated.locality)
@@ -198,7 +206,7 @@ class Requests:
                 await judge.ready()
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
-        sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit, prepared.members)
+        sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit)
         rungs = await sources.all(chosen)
         asked = Asked(
             task=plan.task,
@@ -230,16 +238,22 @@ class Requests:
             confidence=confidence_in(strategy, chosen, asked, [rung.spec for rung in rungs]),
             confidence_spans=isinstance(strategy, Panel) or chosen.then is not None,
             today=datetime.now(UTC).date(),
-            ignored_params=await self._ignored(request.sampling, spec),
+            ignored_params=await self._ignored(rungs),
             warnings=_plan_warnings(plan),
             weights=version.weights,
             runtime=version.runtime,
         )
 
-    async def _ignored(self, sampling: SamplingParams, spec: DeploymentSpec) -> tuple[str, ...]:
-        capabilities = await self._setup.capabilities(spec)
-        asked = (name for name in capabilities.ignored_params if name != "seed")
-        return tuple(name for name in asked if getattr(sampling, name, None) is not None)
+    async def _ignored(self, rungs: Sequence[Rung]) -> tuple[str, ...]:
+        """What any of them drops."""
+        dropped: dict[str, None] = {}
+        for rung in rungs:
+            capabilities = await self._setup.capabilities(rung.spec)
+            asked = (name for name in capabilities.ignored_params if name != "seed")
+            dropped |= {
+                name: None for name in asked if getattr(rung.sampling, name, None) is not None
+            }
+        return tuple(dropped)
 
     async def record(self, execution: Execution, result: Result) -> Result:
         """Keep the receipt; the store's troubles become warnings of the result."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import anyio.to_thread
 import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.openings import Rung
 from tt_compute.planning.panels import predict_panel
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Stage
 from tt_compute.setup import Setup
 from tt_compute.strategies.base import Strategy
 from tt_compute.strategies.panel import Panel
 from tt_compute.types import DeploymentSpec, SamplingParams
 from tt_compute.weights import parse_weight
 
-__all__ = ["Member", "Rungs", "foreseen", "is_free", "is_mock", "members"]
+__all__ = ["Member", "Rungs", "foreseen", "is_free", "is_mock", "members", "naming_members"]
 
 
 class Member(NamedTuple):
@@ -39,8 +40,9 @@ async def members(
         InvalidRequestError: One is not local, and prompts must stay so.
         BackendUnavailable, UnsupportedError, ContextLengthError: One cannot serve the request.
     """
-    specs = [_permitted(setup, name, objective) for name in deployments]
-    return tuple([Member(spec, await _alone(setup, spec, request)) for spec in specs])
+    specs = {name: _permitted(setup, name, objective) for name in deployments}
+    known = {name: Member(spec, await _alone(setup, spec, request)) for name, spec in specs.items()}
+    return tuple(known[name] for name in deployments)
 
 
 def _permitted(setup: Setup, deployment: str, objective: Objective) -> DeploymentSpec:
@@ -56,9 +58,40 @@ def _permitted(setup: Setup, deployment: str, objective: Objective) -> Deploymen
 async def _alone(setup: Setup, spec: DeploymentSpec, request: PlanRequest) -> Candidate:
     planner = await setup.planner(spec.id)
     alone = msgspec.structs.replace(request, deployment=spec.id, strategy="single")
+    if not planner.prepared(alone, Objective()):
+        # Elsewhere, so that whatever else the loop carries goes on.
+        await anyio.to_thread.run_sync(planner.prepare, alone, Objective())
     chosen = planner.plan(alone, Objective()).chosen
     assert chosen is not None
     return chosen
+
+
+def naming_members(plan: Plan, named: Sequence[Member]) -> Plan:
+    """The plan with a sample of each member in it: drawn as the plan has it, and as long as that deployment needs."""
+
+    def with_them(candidate: Candidate) -> Candidate:
+        return msgspec.structs.replace(
+            candidate, members=tuple(_stage(one.alone, candidate.sampling) for one in named)
+        )
+
+    return msgspec.structs.replace(
+        plan,
+        chosen=None if plan.chosen is None else with_them(plan.chosen),
+        candidates=tuple(map(with_them, plan.candidates)),
+    )
+
+
+def _stage(alone: Candidate, sampling: SamplingParams) -> Stage:
+    return Stage(
+        deployment=alone.deployment,
+        backend=alone.backend,
+        model=alone.model,
+        strategy=alone.strategy,
+        stop_rule=None,
+        max_samples=1,
+        wave=1,
+        sampling=msgspec.structs.replace(sampling, max_tokens=alone.sampling.max_tokens),
+    )
 
 
 def foreseen(
@@ -83,14 +116,12 @@ class Rungs(NamedTuple):
         plan: Decided.
         seed: Of the run.
         unfit: The plan's deployments that can stand in for no other.
-        members: Those that the strategy names; empty = it leaves them to the plan.
     """
 
     setup: Setup
     plan: Plan
     seed: int
     unfit: frozenset[str]
-    members: tuple[Member, ...]
 
     async def all(self, chosen: Candidate) -> tuple[Rung, ...]:
         """Of the plan's chosen candidate.
@@ -99,9 +130,14 @@ class Rungs(NamedTuple):
             UnknownNameError: One of its deployments does not exist.
             BackendError: A backend cannot be made.
         """
-        if self.members:
+        if chosen.members:
             # None stands in for another: a vote of one would be counted as that of two.
-            return tuple([await self._member(one, chosen.sampling) for one in self.members])
+            return tuple(
+                [
+                    await self._rung(self.setup.spec(one.deployment), one.sampling)
+                    for one in chosen.members
+                ]
+            )
         spec = self.setup.spec(chosen.deployment)
         first = await self._rung(spec, chosen.sampling, chosen.weight)
         first = msgspec.structs.replace(first, alternates=self._alternates(spec))
@@ -112,11 +148,6 @@ class Rungs(NamedTuple):
         # The first one has had its say.
         others = tuple(other for other in self._alternates(second) if other is not spec)
         return (first, msgspec.structs.replace(later, alternates=others))
-
-    async def _member(self, member: Member, sampling: SamplingParams) -> Rung:
-        """Drawn as the plan has it, and as long as that deployment needs."""
-        most = member.alone.sampling.max_tokens
-        return await self._rung(member.spec, msgspec.structs.replace(sampling, max_tokens=most))
 
     async def _rung(
         self, spec: DeploymentSpec, sampling: SamplingParams, weight: str | None = None

@@ -21,7 +21,7 @@ from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Plan, Stage
 from tt_compute.setup import Setup
 from tt_compute.strategies import asks_no_verifier, built_in
-from tt_compute.strategies.base import needs_of
+from tt_compute.strategies.base import Strategy, needs_of
 from tt_compute.types import DeploymentSpec
 from tt_compute.weights import parse_weight
 
@@ -47,7 +47,7 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
         PlanError: The plan is none that could be run.
     """
     chosen = _chosen(plan)
-    own, known = options.get("strategy"), built_in(chosen.strategy)
+    own, known = options.get("strategy"), _built_in(chosen.strategy)
     if own is not None and not isinstance(own, str) and own.name == chosen.strategy:
         options = {**options, "strategy": None}
     elif known is None:
@@ -80,6 +80,26 @@ def check_beside(plan: Plan, options: SolveOptions) -> None:
             f"a verifier was given, and the plan's strategy {chosen.strategy!r} asks none",
             hint=f"leave it out, or {PLAN_AGAIN}",
         )
+    _check_members(chosen, known if own is None or isinstance(own, str) else own)
+
+
+def _built_in(name: str) -> Strategy | None:
+    try:
+        return built_in(name)
+    except InvalidRequestError as error:
+        raise PlanError(f"the plan's strategy: {error.message}", hint=PLAN_AGAIN) from error
+
+
+def _check_members(chosen: Candidate, strategy: Strategy | None) -> None:
+    """Refuse a plan of other deployments than its strategy asks: what it holds of them would be of others."""
+    named = needs_of(strategy).deployments
+    planned = tuple(one.deployment for one in chosen.members)
+    if planned != tuple(named) or planned[:1] not in ((), (chosen.deployment,)):
+        raise PlanError(
+            f"the plan's strategy {chosen.strategy!r} asks {', '.join(named) or 'no deployments of its own'}, "
+            f"and the plan is of {', '.join(planned) or chosen.deployment}",
+            hint=PLAN_AGAIN,
+        )
 
 
 async def replay(setup: Setup, plan: Plan, request: PlanRequest) -> Replay:
@@ -101,11 +121,13 @@ async def replay(setup: Setup, plan: Plan, request: PlanRequest) -> Replay:
         f"the plan's deployment {chosen.deployment} has changed: {change}"
         for change in await _examine(setup, plan, chosen, request)
     ]
-    if chosen.then is not None:
-        second = _as_candidate(chosen, chosen.then)
+    further = {one.deployment: one for one in (*chosen.members, chosen.then) if one is not None}
+    further.pop(chosen.deployment, None)
+    for stage in further.values():
+        later = _as_candidate(chosen, stage)
         warnings += [
-            f"the plan's deployment {second.deployment} has changed: {change}"
-            for change in await _examine(setup, plan, second, request)
+            f"the plan's deployment {later.deployment} has changed: {change}"
+            for change in await _examine(setup, plan, later, request)
         ]
     others = {one.deployment: one for one in plan.candidates if one.deployment != chosen.deployment}
     unfit: set[str] = set()
@@ -128,17 +150,18 @@ def _chosen(plan: Plan) -> Candidate:
     return chosen
 
 
-def _as_candidate(chosen: Candidate, then: Stage) -> Candidate:
-    """The second deployment of a cascade, to be held against what there is now."""
+def _as_candidate(chosen: Candidate, stage: Stage) -> Candidate:
+    """A further deployment of the plan, to be held against what there is now."""
     return msgspec.structs.replace(
         chosen,
-        deployment=then.deployment,
-        backend=then.backend,
-        model=then.model,
-        max_samples=then.max_samples,
-        wave=then.wave,
-        sampling=then.sampling,
+        deployment=stage.deployment,
+        backend=stage.backend,
+        model=stage.model,
+        max_samples=stage.max_samples,
+        wave=stage.wave,
+        sampling=stage.sampling,
         then=None,
+        members=(),
     )
 
 

@@ -75,6 +75,21 @@ def test_predictions_after_it_are_what_was_measured() -> None:
     assert "32" not in after.deployment.speed.decode_tokens_per_s_by_wave
 
 
+@pytest.mark.parametrize("tokens", [64, None])
+def test_a_measured_ttft_does_not_take_the_length_of_the_profiles_prompts(
+    tokens: int | None,
+) -> None:
+    """Where nobody counted the measured ones it is unknown."""
+    before = ProfileLibrary().resolve(EMBEDDED)
+    speed = msgspec.structs.replace(before.deployment.speed, ttft_prompt_tokens=Fact(value=5000))
+    deployment = msgspec.structs.replace(before.deployment, speed=speed)
+    spec = msgspec.structs.replace(before, deployment=deployment)
+    measured = msgspec.structs.replace(MEASURED, short_prompt_tokens=tokens)
+    after = apply(spec, calibrate(spec, measured, bandwidth=None, as_of=TODAY))
+    assert after.deployment.speed.ttft_prompt_tokens.value == tokens
+    assert apply(spec, Calibrated()).deployment.speed == speed
+
+
 def test_shares_of_the_roofline_are_those_of_the_measured_bandwidth() -> None:
     before = ProfileLibrary().resolve(EMBEDDED)
     made = calibrate(before, MEASURED, bandwidth=4e10, as_of=TODAY)

@@ -74,6 +74,11 @@ def test_what_was_measured_is_a_configuration_as_it_stands(tmp_path: Path) -> No
     assert (speed.ttft_s.status, speed.ttft_s.as_of) == ("measured", AS_OF)
 
 
+def test_a_ttft_of_prompts_that_nobody_counted_does_not_take_the_profiles_length() -> None:
+    uncounted = msgspec.structs.replace(REPORT, short_prompt_tokens=None)
+    assert "ttft_prompt_tokens: null" in overlay_text(uncounted, AS_OF)
+
+
 def test_only_waves_that_ran_at_their_width_are_stated(tmp_path: Path) -> None:
     overlay = save(REPORT, tmp_path, as_of=AS_OF)[1]
     (spec,) = Config.load(overlay, environ={}).deployments

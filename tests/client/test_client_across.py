@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from tt_compute.client import AsyncClient
@@ -22,7 +23,7 @@ from tt_compute.planning.types import Objective, Plan
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 from tt_compute.testing.time import VirtualClock
-from tt_compute.types import JsonSchemaFormat
+from tt_compute.types import JsonSchemaFormat, SamplingParams
 
 Open = Callable[..., Any]
 PROMPT = "6 * 7 = ?"
@@ -99,6 +100,13 @@ async def test_a_mixture_answers_at_its_last_deployment(trio: Open) -> None:
     assert result.confidence is None
 
 
+async def test_where_the_answer_of_a_mixture_is_cut_short_the_proposals_vote(trio: Open) -> None:
+    async with trio({"a": {"limits": {"max_output_tokens": 2}}}) as client:
+        result = await client.solve(PROMPT, strategy="mixture=b,c,a", seed=1)
+    assert (result.answer, result.samples[-1].finish_reason) == ("42", "length")
+    assert any("they voted" in warning for warning in result.warnings)
+
+
 async def test_deployments_outside_the_configuration_can_take_part(trio: Open) -> None:
     async with trio() as client:
         result = await client.solve(PROMPT, strategy="panel=mock,b,c", seed=3)
@@ -112,12 +120,88 @@ async def test_a_saved_plan_asks_the_same_deployments(trio: Open) -> None:
     assert [sample.deployment for sample in result.samples] == ["a", "b", "c"]
 
 
-async def test_a_saved_plan_of_a_deployment_that_is_gone_is_refused(trio: Open) -> None:
+@pytest.mark.parametrize("strategy", ["panel=a,b,c", "mixture=a,b,c"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"c": {"id": "renamed"}}, "'c' does not exist any more"),
+        ({"c": {"model": "smollm2-135m-instruct"}}, "'c' has changed: its model"),
+    ],
+    ids=["gone", "another model"],
+)
+async def test_a_saved_plan_is_refused_when_a_deployment_it_asks_is_not_what_it_was(
+    trio: Open, strategy: str, changes: dict[str, Any], words: str
+) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy=strategy)
+    async with trio(changes) as client:
+        with pytest.raises(PlanError, match=words):
+            await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_saved_plan_tells_what_else_has_changed_of_a_deployment_it_asks(trio: Open) -> None:
     async with trio() as client:
         plan = await client.plan(PROMPT, strategy="panel=a,b,c")
-    async with trio({"c": {"id": "renamed"}}) as client:
-        with pytest.raises((PlanError, UnknownNameError), match="'c'"):
+    async with trio({"b": {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}}) as client:
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert any(
+        note.startswith("the plan's deployment b has changed: price") for note in result.warnings
+    )
+
+
+@pytest.mark.parametrize("strategy", ["panel=a,b", "mixture=a,b"])
+async def test_a_saved_plan_keeps_prompts_local_where_the_configuration_says_so(
+    trio: Open, strategy: str
+) -> None:
+    remote = {"b": {"hardware": "groq-lpu-cloud"}}
+    async with trio(remote) as client:
+        plan = await client.plan(PROMPT, strategy=strategy)
+    async with trio(remote, objective={"locality": "local"}) as client:
+        with pytest.raises(PlanError, match="would leave this machine"):
             await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_judge_beside_a_saved_plan_is_local_where_the_configuration_says_so(
+    trio: Open,
+) -> None:
+    remote = {"b": {"hardware": "groq-lpu-cloud"}}
+    async with trio(remote) as client:
+        plan = await client.plan(PROMPT, strategy="best_of_n", verifier="judge=b", deployment="a")
+    async with trio(remote, objective={"locality": "local"}) as client:
+        with pytest.raises(TTComputeError, match="local"):
+            await client.solve(PROMPT, plan=plan, verifier="judge=b")
+
+
+async def test_a_saved_plan_lets_each_deployment_say_as_much_as_it_was_planned_to(
+    trio: Open,
+) -> None:
+    short = {"a": {"limits": {"max_output_tokens": 3}}}
+    async with trio(short) as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert [sample.finish_reason for sample in result.samples] == ["length", "stop", "stop"]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["panel:99999=a,b,c", "panel", "panel=c,b,a", "panel=a,b", "mixture", "mixture:0"]
+)
+async def test_a_plan_that_was_edited_into_another_strategy_is_refused(
+    trio: Open, strategy: str
+) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="panel=a,b,c")
+        edited = msgspec.structs.replace(plan.chosen, strategy=strategy)
+        plan = msgspec.structs.replace(plan, chosen=edited, candidates=(edited,))
+        with pytest.raises(PlanError, match="the plan's strategy"):
+            await client.solve(PROMPT, plan=plan)
+
+
+async def test_a_panel_is_planned_to_ask_each_deployment_once(trio: Open) -> None:
+    async with trio() as client:
+        three = await client.plan(PROMPT, strategy="panel=a,b,c")
+        two = await client.plan(PROMPT, strategy="panel=a,b,c", objective=Objective(max_samples=2))
+    assert (three.chosen.max_samples, three.objective.max_samples) == (3, Objective().max_samples)
+    assert two.chosen.max_samples == 2
 
 
 async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:
@@ -224,12 +308,31 @@ async def test_only_the_first_deployments_vote_teaches(trio: Open) -> None:
 
 
 @pytest.mark.parametrize(
+    ("strategy", "first_was_right"),
+    [("mixture=a,b,c", False), ("mixture:2=a,c", False), ("mixture=b,a,c", True)],
+)
+async def test_a_mixture_teaches_what_its_first_deployment_said_itself(
+    trio: Open, strategy: str, first_was_right: bool
+) -> None:
+    """Where a said 41, and 42 was made of it and was right, a was wrong."""
+    async with trio() as client:
+        for seed in range(5):
+            result = await client.solve(PROMPT, strategy=strategy, seed=seed)
+            assert result.answer == "42"
+            await client.feedback(result.id, correct=True)
+        (ability,) = (await client.estimates(mock=True)).abilities
+    rate = ability.success_rate
+    assert (rate.learned > rate.stated) is first_was_right
+
+
+@pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"strategy": "panel=a,nobody"}, UnknownNameError, "nobody"),
         ({"strategy": "panel=a,,b"}, InvalidRequestError, "has no name"),
         ({"strategy": "panel:9=a,b"}, InvalidRequestError, "9 of 2"),
         ({"strategy": "panel:two=a,b"}, InvalidRequestError, "'two'"),
+        ({"strategy": "panel:\uff12=a,b"}, InvalidRequestError, "is not what it counts by"),
         ({"strategy": "panel"}, InvalidRequestError, "at least 2"),
         ({"strategy": "mixture:0"}, InvalidRequestError, "layers must be at least 1"),
         ({"strategy": "mixture=a"}, InvalidRequestError, "only deployment"),
@@ -268,6 +371,15 @@ async def test_every_deployment_must_offer_what_the_request_needs(trio: Open) ->
     async with trio({"a": able, "c": able}) as client:
         with pytest.raises(UnsupportedError, match="b: is not known to offer JSON schemas"):
             await client.solve(PROMPT, strategy="panel=a,b,c", response_format=schema)
+
+
+async def test_what_any_of_them_drops_is_told(trio: Open) -> None:
+    drops = {"options": {"answers": ["42"], "capabilities": {"ignored_params": ["top_k"]}}}
+    async with trio({"c": drops}) as client:
+        sampling = SamplingParams(top_k=3)
+        three = await client.solve(PROMPT, strategy="panel=a,b,c", sampling=sampling)
+        two = await client.solve(PROMPT, strategy="panel=a,b", sampling=sampling)
+    assert (three.ignored_params, two.ignored_params) == (("top_k",), ())
 
 
 async def test_a_prompt_that_does_not_fit_one_of_them_is_refused(trio: Open) -> None:

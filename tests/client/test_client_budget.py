@@ -285,3 +285,28 @@ async def test_a_plan_beside_a_budget_is_refused(client_of: ClientOf) -> None:
 async def test_no_items_cost_nothing(client_of: ClientOf) -> None:
     async with client_of() as client:
         assert await client.solve_many([], budget=tt.Budget(max_samples=1)) == []
+
+
+@pytest.mark.parametrize("strategy", ["panel=cheap,other,dear", "cascade"])
+async def test_what_is_set_aside_covers_every_deployment_that_a_plan_may_ask(
+    client_of: ClientOf, strategy: str
+) -> None:
+    """Else the dearer one is refused its samples, however much of the budget is left."""
+    fleet = [priced("cheap", 0.6, 1), priced("other", 0.4, 1), priced("dear", 0.9, 200)]
+    async with client_of(*fleet) as client:
+        budget = tt.Budget(max_cost_usd=1.0)
+        results = await client.solve_many(QUESTIONS, budget=budget, strategy=strategy, seed=1)
+    assert any(result.samples[-1].deployment == "dear" for result in results)
+    assert sum(result.receipt.samples_failed for result in results) == 0
+    assert spent(results) <= 1.0
+
+
+async def test_a_panel_takes_no_more_samples_of_a_budget_than_it_has_deployments(
+    client_of: ClientOf,
+) -> None:
+    async with client_of() as client:
+        budget = tt.Budget(max_samples=2 * len(QUESTIONS))
+        results = await client.solve_many(
+            QUESTIONS, budget=budget, strategy="panel=cheap,dear", seed=1
+        )
+    assert sum(result.receipt.samples_drawn for result in results) == 2 * len(QUESTIONS)

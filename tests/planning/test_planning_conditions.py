@@ -101,6 +101,15 @@ def test_who_takes_more_than_is_left_waits(cost: float, wait_s: float) -> None:
     assert limit.wait_s(cost) == pytest.approx(wait_s)
 
 
+@pytest.mark.parametrize("amount", [0.001, 0.1, 1 / 3, 0.7, 49.3])
+def test_what_fills_whole_windows_of_a_limit_of_fractions_waits_for_these(amount: float) -> None:
+    """However the multiples of the amount are rounded."""
+    limit = Allowance(axis="requests", amount=amount, window_s=60, left=amount)
+    for windows in range(2, 2000):
+        waited_s = limit.wait_s(windows * amount)
+        assert waited_s in {60 * (windows - 1), 60 * windows}
+
+
 def test_a_limit_that_was_lowered_below_what_is_taken_waits_for_more_to_leave() -> None:
     limit = Allowance(
         axis="requests", amount=5, window_s=60, left=-5, frees_from_s=10, frees_until_s=50

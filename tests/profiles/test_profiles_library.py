@@ -64,6 +64,8 @@ speed:
         ("price:\n  usd_per_hour: true\n", 7, "price.usd_per_hour"),
         ("speed: {ttft_s: {p50: 2, p95: 1}}\n", 6, "speed.ttft_s"),
         ("speed:\n  decode_tokens_per_s: {value: 1, as_of: yesterday}\n", 7, "speed"),
+        ("speed: {ttft_prompt_tokens: 20.5}\n", 6, "speed.ttft_prompt_tokens"),
+        ("speed: {ttft_prompt_tokens: {value: 0}}\n", 6, "speed.ttft_prompt_tokens"),
         ("limits: {max_concurrency: 2.5}\n", 6, "limits.max_concurrency"),
         ("limts: {max_concurrency: 2}\n", 6, "limts"),
         ("auth: {env: gsk_abcdefghijklmnopqrstuvwxyz0123456789}\n", 6, "auth.env"),

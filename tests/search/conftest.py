@@ -256,11 +256,11 @@ async def _play(
     wave: int = 4,
     verifier: Verifier | None = None,
     task: TaskKind = "math",
+    messages: tuple[Message, ...] = (Message(role="user", content=QUESTION),),
     before: Callable[[], Awaitable[None]] | None = None,
 ) -> Played:
     """Run the strategy, and see that it left nothing live and lost no sample."""
     notes = Notes()
-    messages = (Message(role="user", content=QUESTION),)
     async with model.open(messages) as generation:
         model.asked.clear()
         outcome = await strategy.run(

@@ -9,6 +9,7 @@ import pytest
 
 from tt_compute.errors import InvalidRequestError, ServerError
 from tt_compute.strategies.mixture import Mixture
+from tt_compute.types import Message
 
 if TYPE_CHECKING:
     from tests.search.conftest import Model
@@ -39,6 +40,22 @@ async def test_the_last_deployment_answers_in_sight_of_the_others(
     assert answering.rung == 2
     assert all(text in answering.last for text in ("What is 6 times 7?", "It is 40.", "It is 41."))
     assert [message.role for message in answering.messages] == ["user"]
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool"])
+async def test_proposals_are_never_put_into_anothers_mouth(
+    play: Play, talk: type[Model], role: Any
+) -> None:
+    """They follow what is not the user's, and the question stands before them again."""
+    messages = (
+        Message(role="user", content="What is 6 times 7?"),
+        Message(role=role, content="Let me see."),
+    )
+    played = await play(Mixture(THREE), talk(say("It is 40.", "It is 41.")), messages=messages)
+    answering = played.model.asked[-1]
+    assert answering.messages[:-1] == messages
+    assert answering.messages[-1].role == "user"
+    assert all(text in answering.last for text in ("What is 6 times 7?", "It is 40.", "It is 41."))
 
 
 async def test_a_lone_model_proposes_six_times(play: Play, talk: type[Model]) -> None:
@@ -94,7 +111,7 @@ async def test_without_proposals_the_question_is_asked_plainly(
     assert played.model.asked[-1].last == "What is 6 times 7?"
 
 
-@pytest.mark.parametrize("best", [ServerError("down"), ""])
+@pytest.mark.parametrize("best", [ServerError("down"), "", "<think>Hm, hm"])
 async def test_where_no_answer_comes_of_it_the_proposals_vote(
     play: Play, talk: type[Model], best: Any
 ) -> None:

@@ -12,6 +12,8 @@ import hypothesis.strategies as some
 import pytest
 
 from tt_compute.errors import InvalidRequestError, ServerError
+from tt_compute.strategies.base import Needs
+from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 
 if TYPE_CHECKING:
@@ -160,3 +162,15 @@ def test_nobody_is_asked_who_is_not_needed(
 def test_what_could_never_agree_is_refused(bad: tuple[tuple[str, ...], int]) -> None:
     with pytest.raises(InvalidRequestError):
         Panel(*bad)
+
+
+def needing(ids: Any) -> Needs:
+    return Needs(deployments=ids)
+
+
+@pytest.mark.parametrize("bad", ["mock", None, ("mock", 3)], ids=str)
+@pytest.mark.parametrize("made", [Panel, Mixture, needing])
+def test_what_is_no_list_of_deployments_is_refused(made: Callable[[Any], Any], bad: Any) -> None:
+    """Of the text 'mock' each letter would be taken for a deployment."""
+    with pytest.raises(InvalidRequestError, match="deployments are a tuple of their ids"):
+        made(bad)

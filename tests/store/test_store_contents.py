@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -283,6 +283,28 @@ def test_speed_is_that_of_the_samples_that_were_in_flight(
     (seen,) = database.estimates(mock=False).speeds["local/tiny", "math"]
     assert seen.wave == 3
     assert seen.tokens_per_s == pytest.approx(396 / 10)
+
+
+def test_a_samples_first_token_is_none_of_its_decoding(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    """Four samples one after the other, each of 5 tokens: the first after half a second, the others in one."""
+    database = open_database()
+    one_by_one: dict[str, Any] = {"wave": 1, "latency_s": 6.0, "lasted_s": (1.0,) * 4}
+    result = make_result("a", ("42",) * 4, output_tokens=(5,) * 4, **one_by_one)
+    database.record(result, prompt="p", mock=False)
+    (seen,) = database.estimates(mock=False).speeds["local/tiny", "math"]
+    assert seen.wave == 1
+    assert seen.tokens_per_s == pytest.approx(4)
+
+
+def test_a_run_with_a_sample_whose_tokens_nobody_counted_tells_no_speed(
+    open_database: OpenDatabase, make_result: MakeResult
+) -> None:
+    database = open_database()
+    result = make_result("a", ("42",) * 4, output_tokens=(51, 51, 0, 51))
+    database.record(result, prompt="p", mock=False)
+    assert not database.estimates(mock=False).speeds
 
 
 def test_a_run_whose_samples_do_not_tell_when_they_began_tells_no_speed(

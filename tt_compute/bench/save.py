@@ -74,6 +74,9 @@ def _speed(report: BenchReport, as_of: str) -> Iterator[str]:
     yield from (f"{name}: {fact(known.median)}" for name, known in spreads.items() if known)
     if report.short_prompt_tokens is not None:
         yield f"ttft_prompt_tokens: {fact(report.short_prompt_tokens)}"
+    elif report.short_prompt_first_token_s is not None:
+        # Not that of the profile, which is of other prompts.
+        yield "ttft_prompt_tokens: null"
     if report.load_s is not None:
         yield f"load_s: {fact(report.load_s)}"
     # A wave that did not run at its width says nothing of that width.

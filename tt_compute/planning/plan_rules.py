@@ -46,6 +46,8 @@ def _of_candidate(candidate: Candidate, most: int) -> Iterator[tuple[str, str]]:
     yield from _of_sampling(candidate)
     if candidate.then is not None:
         yield from _within("then", _of_stage(candidate.then, candidate.max_samples))
+    for place, member in enumerate(candidate.members):
+        yield from _within(f"members[{place}]", _of_member(member))
     if candidate.feasible == bool(candidate.violates):
         yield "feasible", "does not go with `violates`"
     for name, value in msgspec.structs.asdict(candidate.predicted).items():
@@ -103,20 +105,31 @@ def _of_stage(then: Stage, most: int) -> Iterator[tuple[str, str]]:
         return
     if then.max_samples >= most:
         yield "max_samples", f"{then.max_samples} leaves none of the {most} to the first deployment"
-    alone = Candidate(
-        deployment=then.deployment,
-        backend=then.backend,
-        model=then.model,
-        strategy=then.strategy,
-        stop_rule=then.stop_rule,
-        max_samples=then.max_samples,
-        wave=then.wave,
+    yield from _of_candidate(_alone(then), most)
+
+
+def _of_member(member: Stage) -> Iterator[tuple[str, str]]:
+    """One sample of it."""
+    if member.strategy != "single":
+        yield "strategy", f"expected single, got {member.strategy!r}"
+        return
+    yield from _of_candidate(_alone(member), 1)
+
+
+def _alone(stage: Stage) -> Candidate:
+    return Candidate(
+        deployment=stage.deployment,
+        backend=stage.backend,
+        model=stage.model,
+        strategy=stage.strategy,
+        stop_rule=stage.stop_rule,
+        max_samples=stage.max_samples,
+        wave=stage.wave,
         feasible=True,
         violates=(),
         predicted=Prediction(),
-        sampling=then.sampling,
+        sampling=stage.sampling,
     )
-    yield from _of_candidate(alone, most)
 
 
 def _of_sampling(candidate: Candidate) -> Iterator[tuple[str, str]]:

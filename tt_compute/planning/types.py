@@ -73,7 +73,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cascade goes on to when the first deployment did not settle the question."""
+    """What a cascade goes on to when the first deployment did not settle the question, or one sample of a member."""
 
     deployment: str
     backend: str
@@ -109,6 +109,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Of a cascade; ``max_samples`` is of both deployments together."""
     weight: str | None = None
     """What votes weigh by; None = all alike."""
+    members: tuple[Stage, ...] = ()
+    """Not part of the JSON contract: where the strategy names its deployments, how a sample of each is drawn."""
 
     @property
     def first_samples(self) -> int:
@@ -118,7 +120,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract's ``C``; with ``then`` for a cascade, and ``weight`` where votes weigh."""
         document: dict[str, Any] = msgspec.to_builtins(self)
-        del document["sampling"]
+        del document["sampling"], document["members"]
         if self.weight is None:
             del document["weight"]
         if self.then is None:

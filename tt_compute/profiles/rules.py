@@ -228,7 +228,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (Ability, "completion_tokens_mean"): _POSITIVE,
     (Ability, "completion_tokens_p95"): _POSITIVE,
     (DeploymentProfile, "id"): _NAME,
-    (Speed, "ttft_prompt_tokens"): _COUNT,
+    (Speed, "ttft_prompt_tokens"): _WHOLE,
     (Speed, "prefill_tokens_per_s"): _POSITIVE,
     (Speed, "decode_tokens_per_s"): _POSITIVE,
     (Speed, "decode_tokens_per_s_by_wave"): _POSITIVE,

@@ -103,7 +103,7 @@ class _Decode(NamedTuple):
     """What a run tells of the deployment's speed."""
 
     tokens: int
-    """After the first wave's first token."""
+    """After each sample's first one."""
     seconds: float
     rows: float
     """Samples in flight, on average: a vote's last ones are fewer than its wave."""
@@ -113,7 +113,7 @@ def _decode(result: Result, chosen: Candidate, wave: int) -> _Decode | None:
     """None when the run does not tell.
 
     A run with a sample from another deployment or of another prompt, or with an attempt that failed, does not
-    tell what the planned one can do.
+    tell what the planned one can do; nor does one with a sample whose tokens nobody counted.
     """
     receipt = result.receipt
     failed = any(attempt.outcome == "failed" for attempt in receipt.attempts)
@@ -121,7 +121,8 @@ def _decode(result: Result, chosen: Candidate, wave: int) -> _Decode | None:
         return None
     if {sample.deployment for sample in result.samples} != {chosen.deployment}:
         return None
-    tokens = receipt.output_tokens - wave
+    counts = [sample.output_tokens for sample in result.samples]
+    tokens = sum(counts) - len(counts) if all(counts) else 0
     seconds = receipt.latency_s - receipt.first_token_s
     if tokens <= 0 or seconds <= 0:
         return None

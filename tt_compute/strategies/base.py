@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, get_args, runtime_checkable
+from typing import Protocol, cast, get_args, runtime_checkable
 
 import msgspec
 
@@ -29,6 +29,7 @@ __all__ = [
     "Run",
     "Strategy",
     "StrategyWithNeeds",
+    "check_ids",
     "check_outcome",
     "needs_of",
 ]
@@ -167,6 +168,26 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     """Of samples, where the caller wishes for none; None = as the plan has it."""
 
+    def __post_init__(self) -> None:
+        """Refuse deployments that are none."""
+        check_ids(self.deployments)
+
+
+def check_ids(deployments: object) -> None:
+    """Refuse what no type checker saw: the letters of a text would be taken for ids.
+
+    Raises:
+        InvalidRequestError: They are no ids of deployments.
+    """
+    listed = (
+        cast("Sequence[object]", deployments) if isinstance(deployments, tuple | list) else None
+    )
+    if listed is None or not all(isinstance(one, str) for one in listed):
+        raise InvalidRequestError(
+            f"deployments are a tuple of their ids, got {deployments!r:.80}",
+            hint="such as ('groq/gpt-oss-20b', 'groq/gpt-oss-120b')",
+        )
+
 
 @runtime_checkable
 class Strategy(Protocol):
@@ -192,15 +213,18 @@ def needs_of(strategy: Strategy | None) -> Needs:
     Raises:
         InvalidRequestError: It says so by something else than ``Needs``, which no type checker saw.
     """
-    if not isinstance(strategy, StrategyWithNeeds):
-        return Needs()
-    needs: object = strategy.needs
-    if not isinstance(needs, Needs):
-        raise InvalidRequestError(
-            f"`needs` of the strategy {strategy.name!r} is {type(needs).__name__}, not Needs",
-            hint="leave it out where it needs nothing",
-        )
-    return needs
+    return (
+        _checked(strategy, strategy.needs) if isinstance(strategy, StrategyWithNeeds) else Needs()
+    )
+
+
+def _checked(strategy: Strategy, needs: object) -> Needs:
+    if isinstance(needs, Needs):
+        return needs
+    raise InvalidRequestError(
+        f"`needs` of the strategy {strategy.name!r} is {type(needs).__name__}, not Needs",
+        hint="leave it out where it needs nothing",
+    )
 
 
 @runtime_checkable

@@ -12,11 +12,11 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
-from tt_compute.strategies.base import Ended, Needs, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.weighing import weigh
-from tt_compute.types import Message
+from tt_compute.types import Message, Sample
 from tt_compute.verify.judge import marked
 from tt_compute.verify.marks import visible
 
@@ -39,7 +39,8 @@ class Mixture(msgspec.Struct, frozen=True):
 
     The budget covers the answer: what it cannot cover is left out of the proposals, those of later layers first. A
     proposal that failed or shows nothing is left out, too; where there is none at all, the question is asked plainly.
-    Where no answer comes of it, be it that the deadline passes, the last layer's proposals vote.
+    Where no answer comes of it, be it that the deadline passes or that the text is cut before it, the last layer's
+    proposals vote.
 
     Args:
         deployments: Ids of those that propose, and of the one that answers, which is named last.
@@ -56,6 +57,7 @@ class Mixture(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_ids(self.deployments)
         if len(self.deployments) == 1:
             raise InvalidRequestError(
                 f"{self.deployments[0]!r} is the only deployment of the mixture, and another one has to propose",
@@ -140,6 +142,8 @@ class _Mixing:
 
     async def _outcome(self, answer: Ended | None) -> Outcome:
         winner, votes = await self._vote()
+        if answer is not None and winner is not None and _is_cut_short(answer):
+            answer = None
         reason: StopReason = "deadline" if self._drawer.over() == "deadline" else "failed"
         warnings = self._drawer.warnings()
         if answer is None and self._proposed:
@@ -155,24 +159,36 @@ class _Mixing:
             stop_posterior=None,
             ended=self._drawer.by_index(),
             votes=() if answer is not None else votes,
+            # Of several deployments, or in sight of each other: no vote of the first one.
+            own_votes=(),
             warnings=warnings,
         )
 
 
 def _in_sight_of(messages: tuple[Message, ...], proposed: Sequence[Ended]) -> tuple[Message, ...]:
-    """The request's messages, the last one followed by the proposals."""
+    """The request's messages, the last one followed by the proposals; what is not the user's stays as it is."""
     if not proposed:
         return messages
     *before, last = messages
+    asked = last
+    if last.role != "user":
+        before, asked = [*messages], next((m for m in reversed(messages) if m.role == "user"), last)
     shown = {f"answer-{number}": _shown(one) for number, one in enumerate(proposed, 1)}
-    material = marked(last.text, shown)
-    return (*before, msgspec.structs.replace(last, content=f"{material}\n\n{INSTRUCTION}"))
+    material = marked(asked.text, shown)
+    return (*before, Message(role="user", content=f"{material}\n\n{INSTRUCTION}"))
 
 
 def _shown(ended: Ended) -> str:
     return visible(ended.event.text).strip()
 
 
+def _is_cut_short(one: Ended) -> bool:
+    """Whether it ends before an answer came."""
+    return (
+        one.answer is None and isinstance(one.event, Sample) and one.event.finish_reason == "length"
+    )
+
+
 def _usable(one: Ended) -> bool:
     """Whether it may stand as the answer: whole, or cut behind an answer that is marked as such."""
-    return (finished(one) and bool(one.event.text.strip())) or one.answer is not None
+    return (finished(one) and bool(_shown(one))) or one.answer is not None

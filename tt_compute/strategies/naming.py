@@ -51,7 +51,8 @@ def _numbers(name: str, kind: str, head: str) -> list[int]:
 
 
 def _is_number(text: str) -> bool:
-    return text.strip().isdecimal() and len(text.strip()) <= 6  # noqa: PLR2004 - more is no number of samples
+    digits = text.strip()
+    return digits.isascii() and digits.isdecimal() and len(digits) <= 6  # noqa: PLR2004 - more is no number of samples
 
 
 def _unreadable(name: str, kind: str, why: str) -> InvalidRequestError:

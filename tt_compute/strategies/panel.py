@@ -7,7 +7,7 @@ import msgspec
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
 from tt_compute.stopping import fewest_to_agree
-from tt_compute.strategies.base import Ended, Needs, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.voting import Ballot
@@ -42,6 +42,7 @@ class Panel(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no vote could use."""
+        check_ids(self.deployments)
         if len(self.deployments) < _FEWEST:
             raise InvalidRequestError(
                 f"a panel is of at least {_FEWEST} deployments, got {len(self.deployments)}",

@@ -99,7 +99,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if sum(one is not None for one in (self.delta, self.sample, self.failed)) != 1:
             raise ValueError("an event is one of `delta`, `sample` and `failed`")
         ended = self.sample or self.failed
-        for name, tokens in {} if ended is None else msgspec.structs.asdict(ended.usage).items():
+        used: dict[str, int] = {} if ended is None else msgspec.structs.asdict(ended.usage)
+        for name, tokens in used.items():
             if not 0 <= tokens <= _MOST_TOKENS:
                 raise ValueError(
                     f"`usage.{name}` is {tokens}, and must be from 0 to {_MOST_TOKENS}"
