@@ -222,16 +222,12 @@ class Batch:
             raise InfeasibleError(plan.advice or "no plan meets the objective")
         names = self._budget.names
         offered = [one for one in plan.candidates if one.feasible] or [plan.chosen]
-        priced = [
-            one
-            for one in offered
-            if all(getattr(one.predicted, _FIGURES[name]) is not None for name in names)
-        ]
+        priced = [one for one in offered if all(_expected(one, name) is not None for name in names)]
         if not priced:
-            figures = ", ".join(_FIGURES[name] for name in names)
+            figures = ", ".join(_FIGURES[name] for name in names if name != "max_samples")
             raise InfeasibleError(
                 f"no plan is known to take how much ({figures}), so no budget can hold",
-                hint="state prices, speeds or abilities in the profiles, or limit something else",
+                hint="state prices, speeds or abilities in the profiles, or limit something else, such as max_samples",
             )
         # Where no quality is known nothing tells that more pays: the cheapest way is picked.
         known = [one for one in priced if one.predicted.quality is not None] or priced
@@ -240,7 +236,7 @@ class Batch:
 
     def _share(self, candidate: Candidate, input_tokens: int) -> Share:
         predicted, names = candidate.predicted, self._budget.names
-        means = tuple(float(getattr(predicted, _FIGURES[name])) for name in names)
+        means = tuple(float(_expected(candidate, name) or 0.0) for name in names)
         most: dict[str, float] = {"max_samples": candidate.max_samples}
         if "max_cost_usd" in names:
             most["max_cost_usd"] = self._most_usd(candidate, input_tokens)
@@ -298,6 +294,12 @@ def _undominated(shares: list[Share]) -> list[Share]:
         if not any(within((*one.means, *one.ceilings), amounts) for one in kept):
             kept.append(share)
     return kept
+
+
+def _expected(candidate: Candidate, name: str) -> float | None:
+    """What it is expected to take of a limit; where nobody knows of how many samples, all that it may draw."""
+    figure: float | None = getattr(candidate.predicted, _FIGURES[name])
+    return candidate.max_samples if figure is None and name == "max_samples" else figure
 
 
 def _spent(name: str, result: Result, share: Share, place: int) -> float:

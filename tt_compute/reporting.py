@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from tt_compute.store.runs import RunRecord
+from tt_compute.strategies.naming import names_deployments
 
 __all__ = ["Bin", "GroupReport", "Quantity", "Share", "report_groups", "wilson"]
 
@@ -52,9 +53,11 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment and kind of task."""
+    """One deployment and kind of task; runs that asked several deployments by themselves, by strategy."""
 
     deployment: str
+    strategy: str | None
+    """Of runs across deployments, such as a panel's: what came of them is not that of the deployment alone."""
     task: str
     runs: int
     judged: int
@@ -76,9 +79,10 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def report_groups(runs: Iterable[RunRecord]) -> list[GroupReport]:
     """One for each deployment and kind of task, in the order of their names."""
-    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
     for run in runs:
-        groups[run.deployment, run.task].append(run)
+        across = run.strategy if names_deployments(run.strategy) else ""
+        groups[run.deployment, across, run.task].append(run)
     return [_group(*key, found) for key, found in sorted(groups.items())]
 
 
@@ -93,7 +97,7 @@ def wilson(right: float, n: int) -> Share:
     return Share(n=n, share=p, low=centre - half, high=centre + half)
 
 
-def _group(deployment: str, task: str, runs: Sequence[RunRecord]) -> GroupReport:
+def _group(deployment: str, across: str, task: str, runs: Sequence[RunRecord]) -> GroupReport:
     judged = [run for run in runs if run.correct is not None]
     rights = sum(bool(run.correct) for run in judged)
     predicted = [run.predicted_quality for run in judged if run.predicted_quality is not None]
@@ -101,6 +105,7 @@ def _group(deployment: str, task: str, runs: Sequence[RunRecord]) -> GroupReport
     mean_predicted = statistics.fmean(predicted) if predicted else None
     return GroupReport(
         deployment=deployment,
+        strategy=across or None,
         task=task,
         runs=len(runs),
         judged=len(judged),

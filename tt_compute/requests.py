@@ -119,18 +119,18 @@ class Requests:
     async def _decide(self, request: PlanRequest, options: SolveOptions) -> Plan:
         """Plan it, with the deployments that the strategy names."""
         objective, strategy = self._objective(options), _pinned(options)
-        named = await members(self._setup, needs_of(strategy).deployments, request, objective)
+        needs = needs_of(strategy)
+        most = min(objective.max_samples, needs.most_samples or objective.max_samples)
+        budget = msgspec.structs.replace(objective, max_samples=most)
+        named = await members(self._setup, needs.deployments, request, objective)
         if not named:
-            return await self._plan(request, objective, options)
+            plan = await self._plan(request, budget, options)
+            return msgspec.structs.replace(plan, objective=objective)
         request = msgspec.structs.replace(
             request,
             predicted=foreseen(strategy, named, objective),
             priced_elsewhere=not all(is_free(one.spec) for one in named),
         )
-        budget = objective
-        if isinstance(strategy, Panel):
-            most = min(objective.max_samples, len(named))
-            budget = msgspec.structs.replace(objective, max_samples=most)
         plan = naming_members(await self._plan(request, budget, options), named)
         premises = {one.deployment: one for one in plan.premises}
         premises |= {one.spec.id: self._premise(one.spec.id, plan.task) for one in named}

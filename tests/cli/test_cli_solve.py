@@ -272,3 +272,31 @@ def test_names_from_files_are_no_markup(ttc: Ttc, home: Path) -> None:
     assert done.out == "wrote [red]folder/ttc.yaml\n"
     done = ttc("config", "show", "--config", "[red]folder/ttc.yaml")
     assert "[red]folder/ttc.yaml" in done.out
+
+
+# --- strategies that name their deployments --------------------------------------------------------
+
+
+def test_a_plan_says_where_all_samples_of_a_panel_are_drawn(ttc: Ttc) -> None:
+    done = ttc("plan", ASK[0], "--strategy", "panel=mock,mock/strong")
+    assert "mock, mock/strong" in done.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "who"),
+    [("mixture=mock,mock/strong", "mixture=mock,mock/strong is at"), ("usc", "usc on mock is at")],
+)
+def test_what_is_not_known_is_what_the_strategy_comes_to(ttc: Ttc, strategy: str, who: str) -> None:
+    """The models' own abilities are stated."""
+    done = ttc("plan", ASK[0], "--strategy", strategy, "--deployment", "mock")
+    assert f"How good {who} math tasks is not known" in done.out
+
+
+@pytest.mark.parametrize(
+    ("samples", "how"), [("1", "as planned"), ("2", "one answer was made of the others")]
+)
+def test_an_answer_is_made_of_others_only_where_there_are_others(
+    ttc: Ttc, samples: str, how: str
+) -> None:
+    strategy = ("--strategy", "mixture=mock,mock/strong", "--max-samples", samples)
+    assert how in ttc("solve", ASK[0], *strategy, "--seed", "1").out

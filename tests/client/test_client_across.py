@@ -13,12 +13,14 @@ from tt_compute.client import AsyncClient
 from tt_compute.config import Config
 from tt_compute.errors import (
     ContextLengthError,
+    InfeasibleError,
     InvalidRequestError,
     PlanError,
     TTComputeError,
     UnknownNameError,
     UnsupportedError,
 )
+from tt_compute.planning.batch import Budget
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
@@ -204,6 +206,41 @@ async def test_a_panel_is_planned_to_ask_each_deployment_once(trio: Open) -> Non
     assert two.chosen.max_samples == 2
 
 
+@pytest.mark.parametrize(
+    ("strategy", "most"),
+    [("mixture=a,b,c", 3), ("mixture:2=a,b,c", 5), ("mixture:2,3=a,c", 7), ("mixture", 7)],
+)
+async def test_no_more_samples_of_a_mixture_are_planned_than_it_can_draw(
+    trio: Open, strategy: str, most: int
+) -> None:
+    async with trio() as client:
+        result = await client.solve(PROMPT, strategy=strategy, seed=1)
+        small = await client.plan(PROMPT, strategy=strategy, objective=Objective(max_samples=2))
+    assert (result.plan.chosen.max_samples, result.receipt.samples_drawn) == (most, most)
+    assert result.plan.objective.max_samples == Objective().max_samples
+    assert small.chosen.max_samples == 2
+
+
+async def test_a_budget_of_samples_holds_for_what_nobody_can_predict(trio: Open) -> None:
+    """All that a run may draw is counted as expected; money is not known to be enough."""
+    price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
+    async with trio({"c": price}) as client:
+        options = {"strategy": "mixture=a,b,c", "seed": 1}
+        results = await client.solve_many([PROMPT] * 4, budget=Budget(max_samples=12), **options)
+        assert sum(result.receipt.samples_drawn for result in results) == 12
+        with pytest.raises(InfeasibleError, match="12 samples"):
+            await client.solve_many([PROMPT] * 5, budget=Budget(max_samples=12), **options)
+        both = Budget(max_samples=12, max_cost_usd=1.0)
+        with pytest.raises(InfeasibleError, match=r"take how much \(cost_usd\)"):
+            await client.solve_many([PROMPT], budget=both, **options)
+
+
+async def test_an_unmet_objective_says_that_nothing_predicts_the_strategy(trio: Open) -> None:
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="usc", objective=Objective(quality=0.9))
+    assert "quality: unknown (nothing tells what the strategy comes to)" in plan.advice
+
+
 async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:
     """Else two votes of one deployment would count as agreement of two."""
     down = {"options": {"answers": ["The answer is 41."], "faults": [{"kind": "server_error"}]}}
@@ -330,7 +367,7 @@ async def test_a_mixture_teaches_what_its_first_deployment_said_itself(
     [
         ({"strategy": "panel=a,nobody"}, UnknownNameError, "nobody"),
         ({"strategy": "panel=a,,b"}, InvalidRequestError, "has no name"),
-        ({"strategy": "panel:9=a,b"}, InvalidRequestError, "9 of 2"),
+        ({"strategy": "panel:9=a,b"}, InvalidRequestError, "9 deployments are to agree"),
         ({"strategy": "panel:two=a,b"}, InvalidRequestError, "'two'"),
         ({"strategy": "panel:\uff12=a,b"}, InvalidRequestError, "is not what it counts by"),
         ({"strategy": "panel"}, InvalidRequestError, "at least 2"),

@@ -109,6 +109,8 @@ async def test_without_proposals_the_question_is_asked_plainly(
     played = await play(Mixture(THREE), talk(say(ServerError("down"), ServerError("down"))))
     assert played.answer == "42"
     assert played.model.asked[-1].last == "What is 6 times 7?"
+    # Nothing was made of others, which is what 'settled' would say.
+    assert played.outcome.stop_reason == "budget"
 
 
 @pytest.mark.parametrize("best", [ServerError("down"), "", "<think>Hm, hm"])

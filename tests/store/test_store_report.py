@@ -21,13 +21,14 @@ def run(
     correct: bool | None = None,
     quality: float | None = 0.5,
     deployment: str = "a",
+    strategy: str = "majority",
 ) -> RunRecord:
     return RunRecord(
         created_at=0.0,
         deployment=deployment,
         model="m",
         task="math",
-        strategy="majority",
+        strategy=strategy,
         stop_reason="settled",
         samples_drawn=4,
         latency_s=latency_s,
@@ -67,6 +68,15 @@ def test_wilsons_interval_is_the_published_one() -> None:
 def test_groups_are_apart() -> None:
     found = report_groups([run(deployment="b"), run(deployment="a"), run(deployment="b")])
     assert [(group.deployment, group.runs) for group in found] == [("a", 1), ("b", 2)]
+
+
+def test_runs_across_deployments_are_not_held_against_the_first_of_them() -> None:
+    """A panel is as slow as its slowest member; a mixture of a deployment alone is that deployment's."""
+    slow = [run(5.0, strategy="panel=a,b")] * 5
+    own, across = report_groups([run(), *slow, run(strategy="mixture:2")])
+    assert (own.deployment, own.strategy, own.runs, own.warnings) == ("a", None, 2, ())
+    assert (across.deployment, across.strategy, across.runs) == ("a", "panel=a,b", 5)
+    assert any("latency" in warning for warning in across.warnings)
 
 
 def test_drift_is_told_from_the_latest_runs_alone() -> None:

@@ -36,6 +36,12 @@ def solve(*deployments: dict[str, Any], **options: Any) -> tt.Result:
         return client.solve(QUESTION, seed=1, **options)
 
 
+def able(success_rate: float) -> dict[str, Any]:
+    lengths = {"completion_tokens_mean": 20, "completion_tokens_p95": 30}
+    math = {**ABILITY, **lengths, "success_rate": success_rate}
+    return {"model": {"abilities": {"math": math}}}
+
+
 def fails(check: Callable[[], None]) -> str:
     with pytest.raises(AssertionError) as caught:
         check()
@@ -123,6 +129,27 @@ def test_where_samples_came_from() -> None:
     stayed = solve(CHEAP, DEAR, strategy="single")
     assert_no_fallback(stayed)
     assert "every sample came from cheap, as planned" in fails(lambda: assert_fell_back(stayed))
+
+
+@pytest.mark.parametrize("strategy", ["panel=cheap,dear", "mixture=cheap,dear"])
+def test_a_strategy_that_names_its_deployments_does_not_fall_back(strategy: str) -> None:
+    """Each is asked for itself, and nothing stands in for one that fails."""
+    ran = solve(CHEAP, DEAR, strategy=strategy)
+    assert {sample.deployment for sample in ran.samples} == {"cheap", "dear"}
+    assert_no_fallback(ran)
+    assert "came from cheap, dear, as planned" in fails(lambda: assert_fell_back(ran))
+    failing = {**CHEAP, "faults": [{"kind": "rate_limit", "retry_after_s": 1000}]}
+    assert_no_fallback(solve(failing, DEAR, strategy=strategy))
+
+
+def test_the_second_deployment_of_a_cascade_is_planned() -> None:
+    """Else none that goes on to it could be told from one that fell back."""
+    said = {"latency": {"ttft_s": 1, "tokens_per_s": 100}, "completion_tokens": 20}
+    torn = {"script": ["The answer is 7.", "The answer is 8."] * 4, "profile": able(0.5)}
+    cheap = {"id": "cheap", **said, **torn}
+    ran = solve(cheap, {**DEAR, **said, "profile": able(0.95)}, strategy="cascade")
+    assert {sample.deployment for sample in ran.samples} == {"cheap", "dear"}
+    assert_no_fallback(ran)
 
 
 def test_what_a_run_cost() -> None:

@@ -35,6 +35,7 @@ _REASONS = {
 _REASONS_OF = {
     ("panel", "budget"): "everybody was asked",
     ("mixture", "settled"): "one answer was made of the others",
+    ("mixture", "budget"): "no proposal came, and the question was asked plainly",
     ("mixture", "failed"): "no answer was made of the proposals",
 }
 """Of strategies that have their own."""
@@ -47,7 +48,7 @@ def plan_lines(chosen: Candidate) -> Text:
         what += f" of up to {chosen.first_samples}, {chosen.wave} at once"
     if chosen.stop_rule:
         what += f", stop rule {chosen.stop_rule}"
-    where = chosen.deployment
+    where = ", ".join(_places(chosen))
     if chosen.then is not None:
         then, share = chosen.then, chosen.then.share
         often = "" if share is None else f" (for {_percent(share)} of such questions)"
@@ -144,8 +145,15 @@ def _weighed(candidate: Candidate) -> str:
 
 
 def _where(candidate: Candidate) -> str:
-    then = candidate.then
-    return candidate.deployment if then is None else f"{candidate.deployment} → {then.deployment}"
+    then, places = candidate.then, ", ".join(_places(candidate))
+    return places if then is None else f"{places} → {then.deployment}"
+
+
+def _places(candidate: Candidate) -> Iterable[str]:
+    """The deployment, or those that the strategy names, each once."""
+    return dict.fromkeys(
+        [candidate.deployment, *(member.deployment for member in candidate.members)]
+    )
 
 
 def _percent(share: float) -> str:

@@ -73,11 +73,7 @@ def report(
 
 
 def _tell(output: Output, group: GroupReport) -> None:
-    output.say(
-        printable(
-            f"{group.deployment}, {group.task}: {counted(group.runs, 'run')}, {group.judged} judged"
-        )
-    )
+    output.say(printable(f"{_name(group)}: {counted(group.runs, 'run')}, {group.judged} judged"))
     rows = [
         ("quality", _number(group.quality_predicted, "{:.0%}"), _share(group.quality)),
         *(_row(name, quantity) for name, quantity in _quantities(group) if quantity is not None),
@@ -86,7 +82,12 @@ def _tell(output: Output, group: GroupReport) -> None:
     ]
     output.lay(columns(rows, header=("", "predicted", "actual")))
     for warning in group.warnings:
-        output.warn(f"{group.deployment}, {group.task}: {warning}")
+        output.warn(f"{_name(group)}: {warning}")
+
+
+def _name(group: GroupReport) -> str:
+    """Whose runs; the strategy's own deployments stand in its name."""
+    return f"{group.strategy or group.deployment}, {group.task}"
 
 
 def _quantities(group: GroupReport) -> list[tuple[str, Quantity | None]]:
@@ -121,7 +122,7 @@ def _draw(groups: Sequence[GroupReport], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], linestyle=":", color="grey")
     for group in groups:
-        name = f"{group.deployment}, {group.task}"
+        name = _name(group)
         if group.calibration:
             bins = group.calibration
             left.plot(

@@ -103,8 +103,10 @@ def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
     if chosen is None:
         return
     if chosen.predicted.quality is None and plan.objective.prefer == "quality":
+        # The strategy's own deployments stand in its name.
+        where = "" if chosen.members else f" on {chosen.model}"
         yield (
-            f"How good {chosen.model} is at {plan.task} tasks is not known, so that quality decides "
+            f"How good {_weighed(chosen)}{where} is at {plan.task} tasks is not known, so that quality decides "
             "nothing; the cheaper and the quicker one wins."
         )
     elif chosen.feasible:
@@ -160,6 +162,10 @@ def _shown(candidate: Candidate, name: str) -> str:
     if value is None:
         return f"unknown {name.partition('_')[0]}"
     return _WORDS[name][1].format(value)
+
+
+def _weighed(candidate: Candidate) -> str:
+    return candidate.strategy + (f" by {candidate.weight}" if candidate.weight else "")
 
 
 def _rule(candidate: Candidate) -> str:

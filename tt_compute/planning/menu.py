@@ -147,6 +147,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     widest: int
     """Wave on offer."""
 
+    def why_unknown(self, figure: str) -> str:
+        """Where no fact is missing, nobody knows of the strategy."""
+        return "; ".join(self.unknown[figure]) or "nothing tells what the strategy comes to"
+
     def most_tokens(self, tokens: int) -> int:
         """Prompt and the longest completion that fits behind it."""
         context = self.spec.max_context_tokens

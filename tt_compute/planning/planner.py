@@ -348,8 +348,7 @@ class _Scribe:
     def _missed(self, violation: Violation, entry: Entry) -> str:
         if math.isinf(violation.found):
             figure = violation.name.removeprefix("max_")
-            reasons = self._menu.offers[entry.offer].unknown[figure]
-            return f"{violation} ({'; '.join(reasons)})"
+            return f"{violation} ({self._menu.offers[entry.offer].why_unknown(figure)})"
         unit = {"max_cost_usd": " USD", "max_latency_s": " s", "max_energy_j": " J"}
         suffix = unit.get(violation.name, "")
         verb = "reaches" if violation.name == "quality" else "needs"

@@ -167,10 +167,14 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     k-th after it. Empty = whatever the plan chooses."""
     temperature: float | None = None
     """Of samples, where the caller wishes for none; None = as the plan has it."""
+    most_samples: int | None = None
+    """No run draws more, so that no more is planned and set aside; None = as many as it may."""
 
     def __post_init__(self) -> None:
-        """Refuse deployments that are none."""
+        """Refuse deployments that are none, and a number of samples that is."""
         check_ids(self.deployments)
+        if self.most_samples is not None and self.most_samples < 1:
+            raise InvalidRequestError(f"most_samples must be at least 1, got {self.most_samples}")
 
 
 def check_ids(deployments: object) -> None:

@@ -77,8 +77,17 @@ class Mixture(msgspec.Struct, frozen=True):
 
     @property
     def needs(self) -> Needs:
-        """The deployments, where there are any."""
-        return Needs(deployments=self.deployments)
+        """The deployments, where there are any; the proposals of each layer, and the answer."""
+        return Needs(
+            deployments=self.deployments, most_samples=self.layers * self.proposed_in_layer + 1
+        )
+
+    @property
+    def proposed_in_layer(self) -> int:
+        """Proposals of each layer."""
+        if self.proposals is not None:
+            return self.proposals
+        return len(self.deployments) - 1 if self.deployments else _PROPOSALS
 
     async def run(self, run: Run) -> Outcome:
         """Have proposals made, and one answer of them.
@@ -95,8 +104,7 @@ class _Mixing:
         self._run = run
         self._proposers = max(1, len(settings.deployments) - 1)
         self._answerer = max(0, len(settings.deployments) - 1)
-        lone = _PROPOSALS if not settings.deployments else self._proposers
-        self._number = lone if settings.proposals is None else settings.proposals
+        self._number = settings.proposed_in_layer
         self._layers = settings.layers
         wide = max(run.wave, self._proposers)
         self._drawer = Drawer(msgspec.structs.replace(run, wave=wide))
@@ -155,7 +163,7 @@ class _Mixing:
             answer=None if winner is None else winner.answer,
             text="" if winner is None else winner.event.text,
             winner=None if winner is None else winner.index,
-            stop_reason="settled" if answer is not None else reason,
+            stop_reason=reason if answer is None else "settled" if self._proposed else "budget",
             stop_posterior=None,
             ended=self._drawer.by_index(),
             votes=() if answer is not None else votes,

@@ -7,7 +7,7 @@ from tt_compute.strategies.base import Strategy
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 
-__all__ = ["across_deployments", "family"]
+__all__ = ["across_deployments", "family", "names_deployments"]
 
 _FORMS = {
     "panel": "panel=ID,ID,... or panel:AGREE=ID,ID,...",
@@ -19,6 +19,11 @@ _MOST_NUMBERS = {"panel": 1, "mixture": 2}
 def family(name: str) -> str:
     """The name without settings."""
     return name.partition("=")[0].partition(":")[0]
+
+
+def names_deployments(name: str) -> bool:
+    """Whether a strategy's name tells which deployments it asks."""
+    return "=" in name and family(name) in _FORMS
 
 
 def across_deployments(name: str) -> Strategy | None:

@@ -50,8 +50,8 @@ class Panel(msgspec.Struct, frozen=True):
             )
         if not _FEWEST <= self.agree <= len(self.deployments):
             raise InvalidRequestError(
-                f"{self.agree} of {len(self.deployments)} deployments cannot be those that agree",
-                hint=f"a number from {_FEWEST} to {len(self.deployments)}",
+                f"{self.agree} deployments are to agree, and the panel is of {len(self.deployments)}",
+                hint=f"at least {_FEWEST}, and no more than the panel has",
             )
 
     @property
@@ -63,7 +63,9 @@ class Panel(msgspec.Struct, frozen=True):
     @property
     def needs(self) -> Needs:
         """A model's likeliest answer is the one to compare, where it gives only one."""
-        return Needs(deployments=self.deployments, temperature=0.0)
+        return Needs(
+            deployments=self.deployments, temperature=0.0, most_samples=len(self.deployments)
+        )
 
     async def run(self, run: Run) -> Outcome:
         """Ask until enough agree, everybody was asked or the deadline has passed.

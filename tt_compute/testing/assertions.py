@@ -166,6 +166,8 @@ def assert_fell_back(
 ) -> None:
     """Check that samples were planned for one deployment and drawn at another.
 
+    Nothing falls back where the strategy itself asks several deployments, such as a panel's: each is asked for itself.
+
     Args:
         result: Of the run.
         source: The deployment that was planned; None = whichever it was.
@@ -173,8 +175,9 @@ def assert_fell_back(
         because: Class of the error that an attempt at the planned one ended with, such as ``RateLimitError``.
     """
     __tracebackhide__ = True
-    planned = _planned(result)
-    others = sorted({one.deployment for one in result.samples} - {planned})
+    chosen = _chosen(result)
+    planned, named = chosen.deployment, [member.deployment for member in chosen.members]
+    others = sorted({one.deployment for one in result.samples} - {planned, *named})
     errors = {
         one.status for one in result.receipt.attempts if one.deployment == planned and one.status
     }
@@ -182,7 +185,7 @@ def assert_fell_back(
     if source is not None and source != planned:
         wrong.append(f"the plan was for {planned}, not for {source}")
     if not others:
-        wrong.append(f"every sample came from {planned}, as planned")
+        wrong.append(f"every sample came from {_listed(named or [planned])}, as planned")
     elif to is not None and to not in others:
         wrong.append(f"samples came from {_listed(others)}, and none from {to}")
     if because is not None and because not in errors:
@@ -192,13 +195,16 @@ def assert_fell_back(
 
 
 def assert_no_fallback(result: Result) -> None:
-    """Check that every sample came from the deployment that was planned."""
+    """Check that every sample came from where it was planned.
+
+    The second deployment of a cascade is planned, too, and so are all that a strategy names.
+    """
     __tracebackhide__ = True
-    planned = _planned(result)
-    others = sorted({one.deployment for one in result.samples} - {planned})
+    places = _places(result)
+    others = sorted({one.deployment for one in result.samples} - {*places})
     if others:
         raise AssertionError(
-            f"samples that were planned for {planned} came from {_listed(others)}\n{_ran(result)}"
+            f"samples that were planned for {_listed(places)} came from {_listed(others)}\n{_ran(result)}"
         )
 
 
@@ -214,10 +220,18 @@ def assert_cost_at_most(result: Result, usd: float) -> None:
         raise AssertionError(f"the run cost ${cost:.6g}, more than ${usd:g}\n{_ran(result)}")
 
 
-def _planned(result: Result) -> str:
+def _chosen(result: Result) -> Candidate:
     chosen = result.plan.chosen
     assert chosen is not None, "a run has a plan"
-    return chosen.deployment
+    return chosen
+
+
+def _places(result: Result) -> list[str]:
+    """All deployments that samples were planned for."""
+    chosen = _chosen(result)
+    then = [] if chosen.then is None else [chosen.then]
+    further = [stage.deployment for stage in (*chosen.members, *then)]
+    return [*dict.fromkeys([chosen.deployment, *further])]
 
 
 def _best_of(plan: Plan, deployment: str | None) -> Iterable[str]:
@@ -271,7 +285,7 @@ def _ran(result: Result) -> str:
         f"{receipt.samples_failed} failed"
     )
     lines = [
-        f"planned: {_planned(result)}; stop reason: {receipt.stop_reason}",
+        f"planned: {', '.join(_places(result))}; stop reason: {receipt.stop_reason}",
         f"drawn: {receipt.samples_drawn} = {ended}",
         *(
             f"  sample {one.index} at {one.deployment}: {one.finish_reason or 'failed'}, answer {one.answer!r}"
