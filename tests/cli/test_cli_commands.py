@@ -79,7 +79,7 @@ def test_every_groups_help_lists_its_commands(ttc: Ttc, command: str) -> None:
 
 
 def test_the_list_of_commands_is_complete_and_nothing_in_it_is_cut(ttc: Ttc) -> None:
-    from tt_compute.cli.main import cli
+    from tt_compute.cli.commands import cli
 
     out = ttc("--help").out
     for name in cli.list_commands(None):  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - not used

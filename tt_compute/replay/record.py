@@ -12,7 +12,7 @@ import msgspec
 
 from tt_compute.client import AsyncClient
 from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
-from tt_compute.planning.json_file import replace_file
+from tt_compute.files import write_file
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import to_messages
 from tt_compute.replay.asked import Asked
@@ -62,11 +62,7 @@ def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
     lines = [(line, *_examined(file, number, line, settings)) for number, line in lines_of(file)]
     _check_once(file, [name for _, name, complete in lines if complete])
     good = [line.rstrip(b"\n") + b"\n" for line, _, complete in lines if complete]
-    try:
-        # A link stays one.
-        replace_file(Path(os.path.realpath(file)), b"".join(good))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    write_file(file, b"".join(good))
     return {name for _, name, complete in lines if complete}
 
 
