@@ -84,3 +84,13 @@ def test_a_file_without_questions_is_refused(written: Write, tmp_path: Path) -> 
     for file in (written(""), tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(UsageError):
             load_recordings(file)
+
+
+def test_a_line_that_stands_there_twice_is_refused_and_a_question_that_does_is_not(
+    written: Write,
+) -> None:
+    """A question may be recorded with several seeds."""
+    other = {**GOOD, "seed": 1}
+    assert len(load_recordings(written(GOOD, other))) == 2
+    with pytest.raises(UsageError, match=r":4: all of it, question 'q', stands in line 1 already"):
+        load_recordings(written(GOOD, other, "", GOOD))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,7 @@ import msgspec
 
 from tt_compute.cli.loop import run_async
 from tt_compute.cli.replay_view import report_view, sweep_view
-from tt_compute.cli.shared import Output, command, example
+from tt_compute.cli.shared import Output, command, counted, example
 from tt_compute.errors import BackendError, InvalidRequestError
 from tt_compute.files import check_folder, write_file
 from tt_compute.planning.figures import Meter
@@ -286,7 +287,7 @@ async def _run(
         process.close()
         if setup is not None:
             await setup.aclose()
-    for warning in [*warnings, *_unknown(lab, bill)]:
+    for warning in [*warnings, *_repeated(recordings), *_unknown(lab, bill)]:
         output.warn(warning)
 
 
@@ -333,6 +334,14 @@ async def _fit(
     text = profile_text(name, asked.task, ability, None if spec is None else spec.model)
     write_file(asked.profile, text.encode())
     output.wrote(asked.profile)
+
+
+def _repeated(recordings: list[Recording]) -> list[str]:
+    lines = Counter((one.dataset, one.model, str(one.question_id)) for one in recordings)
+    often = sum(count > 1 for count in lines.values())
+    if not often:
+        return []
+    return [f"{counted(often, 'question')} in several lines each: all of them count"]
 
 
 def _unknown(lab: Lab, bill: Bill | None) -> list[str]:
