@@ -39,7 +39,9 @@ def check_types(what: str, value: object, wanted: type) -> None:
         )
     try:
         meant = cast("object", msgspec.convert(msgspec.to_builtins(value), wanted))
-    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+    except RecursionError as error:
+        raise InvalidRequestError(f"{what} is nested too deeply, such as a JSON schema") from error
+    except (msgspec.ValidationError, TypeError) as error:
         raise InvalidRequestError(f"{what}: {error}") from error
     _check_structs(what, value, meant, "$")
 
