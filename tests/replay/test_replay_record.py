@@ -208,6 +208,20 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, resume: bool) 
         kept(pipe, settings(), resume=resume)
 
 
+def test_a_text_of_somebody_elses_is_no_torn_line(tmp_path: Path) -> None:
+    """It has no newline at its end either."""
+    file = tmp_path / "notes.txt"
+    for text in (b"do not lose this", b'{"mine": 1'):
+        file.write_bytes(text)
+        with pytest.raises(UsageError, match=r"notes\.txt:1: "):
+            kept(file, settings(), resume=True)
+        assert file.read_bytes() == text
+    for torn in (b'{"data', b'{"dataset":"x","samp', b"\0\0\0"):
+        file.write_bytes(torn)
+        assert kept(file, settings(), resume=True) == set()
+        assert file.read_bytes() == b""
+
+
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="this system has no links")
 def test_what_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     """And the look at it makes no file."""

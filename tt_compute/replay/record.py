@@ -31,6 +31,8 @@ from tt_compute.verify.verifiers import ExactVerifier
 __all__ = ["Recorder", "Settings", "kept"]
 
 
+_BEGINNING = b'{"dataset":'
+"""Of every line."""
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _MODE = 0o666
 """Less what the user's mask takes away."""
@@ -95,7 +97,7 @@ def _examined(file: Path, number: int, line: bytes, settings: Settings) -> Recor
     try:
         one = msgspec.json.decode(line, type=_Line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        if line.endswith(b"\n"):
+        if line.endswith(b"\n") or (number == 1 and not _is_torn(line)):
             raise UsageError(f"{file}:{number}: {error}") from error
         return None
     if one.deployment != settings.deployment:
@@ -104,6 +106,15 @@ def _examined(file: Path, number: int, line: bytes, settings: Settings) -> Recor
             hint="one file holds one deployment; name another file",
         )
     return one if len(one.samples) >= settings.samples else None
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a file that has no other line begins as ours do, or as a crash of the machine leaves one.
+
+    A text of the user's without a newline does not.
+    """
+    begun = line.strip(b"\0")
+    return begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun)
 
 
 class _Line(Recording, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,8 @@ _MAX_LINE_BYTES = 64 * 1024 * 1024
 """Far above thousands of samples of a question; keeps what is no such file from filling the memory."""
 
 Text = str | int | float
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+"""Tokens; far above any answer's."""
 _FORMAT = "docs/replay.md tells what a line holds"
 
 
@@ -118,6 +120,9 @@ def lines_of(file: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with file.open("rb") as opened:
+            # Editors on Windows begin a file with it.
+            if opened.read(len(BOM_UTF8)) != BOM_UTF8:
+                opened.seek(0)
             lines = iter(lambda: opened.readline(_MAX_LINE_BYTES + 1), b"")
             for number, line in enumerate(lines, 1):
                 if len(line) > _MAX_LINE_BYTES:
