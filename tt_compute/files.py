@@ -43,7 +43,8 @@ def replace_file(target: Path, data: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    # Not the target's name and more: that may be as long as a name can be.
+    scratch = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with scratch.open("xb") as stream:
             stream.write(data)

@@ -79,9 +79,9 @@ class JsonFile(msgspec.Struct, frozen=True, kw_only=True):
         """
         # A link stays one, and what is no file, such as /dev/null, is not replaced by one.
         target = Path(os.path.realpath(self.path))
-        if target.exists() and not target.is_file():
-            raise self.error(f"{self.path} is not a regular file", hint="name another one")
         try:
+            if target.exists() and not target.is_file():
+                raise self.error(f"{self.path} is not a regular file", hint="name another one")
             # What stands in a reason may hold what is no character; nothing that is run does.
             replace_file(target, text.encode(errors="replace"))
         except OSError as error:
