@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files of the user: found where he says, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 
 from tt_compute.errors import UsageError
 
-__all__ = ["check_folder", "replace_file", "write_file"]
+__all__ = ["check_folder", "expanded", "replace_file", "write_file"]
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with the user's home in the place of ``~``; where there is no such home it stays, as in a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises a RuntimeError there
 
 
 def check_folder(file: Path) -> None:

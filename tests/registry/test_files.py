@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tt_compute.errors import UsageError
-from tt_compute.files import check_folder, write_file
+from tt_compute.files import check_folder, expanded, write_file
 
 unix = pytest.mark.skipif(os.name == "nt", reason="links and devices of Unix")
 
@@ -44,3 +44,11 @@ def test_a_file_without_a_folder_is_refused_beforehand(tmp_path: Path) -> None:
     check_folder(tmp_path / "file")
     with pytest.raises(UsageError, match="there is no folder"):
         check_folder(tmp_path / "no" / "file")
+
+
+@unix
+def test_a_home_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/file") == Path("/home/me/file")
+    assert expanded("~nobody-of-this-name/file") == Path("~nobody-of-this-name/file")

@@ -32,7 +32,7 @@ from tt_compute.registry import Registry
 from tt_compute.setup import STORE_FILE, Setup
 from tt_compute.store import Store
 
-__all__ = ["backends", "config", "doctor", "init", "store"]
+__all__ = ["backends", "config", "doctor", "init", "store", "told"]
 
 _MARKS = {
     True: Text("ok", "green"),
@@ -137,7 +137,7 @@ def store_info(output: Output) -> None:
     if output.as_json:
         output.document(info)
         return
-    rows = [(name, printable(_told(name, value))) for name, value in info.items()]
+    rows = [(name, printable(told(name, value))) for name, value in info.items()]
     output.lay(columns(rows))
 
 
@@ -190,10 +190,14 @@ def _shown(value: object) -> str:
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
-def _told(name: str, value: object) -> str:
+def told(name: str, value: object) -> str:
     """A figure of the store, for people."""
     if isinstance(value, float) and name.endswith("_at"):
-        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+        try:
+            return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+        except (ValueError, OverflowError, OSError):
+            # Of a clock that went wrong.
+            return f"{value:g} s after 1970"
     return _shown(value)
 
 

@@ -204,12 +204,18 @@ def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
             # What a library makes of one, such as an import that it cut off.
             output.interrupted()
             sys.exit(INTERRUPTED)
-        fault = TTComputeError(
-            f"{type(error).__name__}: {error}",
-            hint="this is a fault in the program; --debug shows where, please report it",
-        )
-        output.fail(fault)
+        output.fail(_told(error))
         sys.exit(FAILED)
+
+
+def _told(error: Exception) -> TTComputeError:
+    if isinstance(error, OSError):
+        # Such as a name that is too long; the system says what it is about.
+        return TTComputeError(f"{error.filename}: {error.strerror}")
+    return TTComputeError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a fault in the program; --debug shows where, please report it",
+    )
 
 
 def _text(text: Text | str) -> Text:
