@@ -90,6 +90,14 @@ def program(home: Path) -> Callable[..., tuple[int, str, str]]:
 Program = Callable[..., tuple[int, str, str]]
 
 
+def size(file: Path) -> int:
+    """Bytes; 0 where it is not there."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def at_import(module: str) -> str:
     """Interrupts when a module begins to be imported."""
     return f"""
@@ -220,7 +228,7 @@ def test_an_interrupted_recording_is_whole(
     file = home / "drawn.jsonl"
     process = spawn(*COMMANDS["record"], "--concurrency", "2")
     give_up = time.monotonic() + 60
-    while not file.exists():
+    while not size(file):
         assert process.poll() is None
         assert time.monotonic() < give_up
     for _ in range(8):
