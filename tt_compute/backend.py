@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
+from tt_compute.errors import UsageError
 from tt_compute.types import (
     BackendEnv,
     DeploymentSpec,
@@ -34,6 +35,7 @@ __all__ = [
     "Pushing",
     "Scorer",
     "Warmable",
+    "second_consumer",
 ]
 
 
@@ -64,6 +66,17 @@ class Generation(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
+
+
+def second_consumer() -> UsageError:
+    """The error for a task that iterates over a generation while another one does.
+
+    It would wait for ever for events that the other one has taken.
+    """
+    return UsageError(
+        "a second consumer iterates over one generation",
+        hint="iterate in one task and hand the events on from there; draw and cancel may come from others",
+    )
 
 
 class Backend(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from tt_compute.errors import InvalidRequestError, UnsupportedError
-from tt_compute.sampling import check_encodable, check_sampling
+from tt_compute.sampling import check_encodable, check_sampling, check_types
 from tt_compute.types import Capabilities, GenerateRequest, JsonSchemaFormat, Message
 
 __all__ = ["check_request"]
@@ -19,9 +19,10 @@ def check_request(request: GenerateRequest, capabilities: Capabilities) -> None:
     """Refuse what no tokeniser or model needs to judge.
 
     Raises:
-        InvalidRequestError: Empty or unencodable prompt, a value out of range, a schema too large.
+        InvalidRequestError: A part of another type than it must have, an empty or unencodable prompt, a value out of range, a schema too large.
         UnsupportedError: The request needs an ability that ``capabilities`` lacks.
     """
+    check_types("the request", request, GenerateRequest)
     _check_messages(request)
     check_sampling(request.sampling)
     _check_abilities(request, capabilities)

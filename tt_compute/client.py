@@ -17,11 +17,11 @@ from tt_compute.execution import Execution
 from tt_compute.learning import what_was_learned
 from tt_compute.many import Done, Item, OnError, solve_many, solve_within
 from tt_compute.modelstore.transfer import ProgressCallback
-from tt_compute.options import SolveOptions
+from tt_compute.options import SolveOptions, raw_request
 from tt_compute.planning.batch import Budget
 from tt_compute.planning.learned import Learned
 from tt_compute.planning.types import Objective, Plan
-from tt_compute.prompts import Prompt, to_messages
+from tt_compute.prompts import Prompt
 from tt_compute.requests import Prepared, Requests
 from tt_compute.results import Result
 from tt_compute.setup import Setup
@@ -31,7 +31,6 @@ from tt_compute.types import (
     Clock,
     Delta,
     Failed,
-    GenerateRequest,
     JsonSchemaFormat,
     Sample,
     SamplingParams,
@@ -241,9 +240,10 @@ class AsyncClient:
         started = self._setup.clock.now()
         # An objective refuses what is no latency.
         limit_s = Objective(max_latency_s=max_latency_s).max_latency_s
-        request = GenerateRequest(
-            messages=to_messages(prompt, system=system),
-            sampling=sampling or SamplingParams(),
+        request = raw_request(
+            prompt,
+            system=system,
+            sampling=sampling,
             response_format=response_format,
             deltas=deltas,
             deadline=None if limit_s is None else started + limit_s,

@@ -13,6 +13,7 @@ from tt_compute.calibrated import read_calibrated
 from tt_compute.config_trust import check_destination
 from tt_compute.dispatch_settings import DispatchSettings
 from tt_compute.errors import ConfigError, InvalidRequestError
+from tt_compute.files import expanded
 from tt_compute.overlay import Overlay
 from tt_compute.overlays import Overlays
 from tt_compute.paths import CACHE_VARIABLE, DATA_VARIABLE, cache_dir, config_dir, data_dir
@@ -220,7 +221,7 @@ def _find(
     if path is not None:
         return _existing(Path(path), "argument")
     if named:
-        return _existing(Path(named).expanduser(), f"environment {CONFIG_VARIABLE}")
+        return _existing(expanded(named), f"environment {CONFIG_VARIABLE}")
     for place, origin in ((folder, _FOUND_HERE), (config_dir(environ), "user's folder")):
         if (place / FILE_NAME).is_file():
             return place / FILE_NAME, origin
@@ -228,7 +229,7 @@ def _find(
 
 
 def _existing(file: Path, origin: str) -> tuple[Path, str]:
-    if not file.exists():
+    if not os.path.exists(file):  # noqa: PTH110 - of a name that is too long pathlib raises an error
         hint = "write one with `ttc init`, or leave the choice to tt_compute"
         raise ConfigError(f"there is no such file ({origin})", file=file, hint=hint)
     return file, origin
@@ -291,9 +292,10 @@ def _library(document: Document, normal: dict[str, Tree]) -> ProfileLibrary:
     here = Path() if document.file is None else Path(document.file).parent
     listed = normal.get("profiles", [])
     assert isinstance(listed, list)
-    folders = [here / Path(str(folder)).expanduser() for folder in listed]
+    folders = [here / expanded(str(folder)) for folder in listed]
     for i, folder in enumerate(folders):
-        if not folder.is_dir():
+        # Of a name that is too long pathlib raises an error.
+        if not os.path.isdir(folder):  # noqa: PTH112
             raise document.error(child("profiles", i), f"there is no folder {folder}")
     try:
         return ProfileLibrary(folders)

@@ -12,8 +12,10 @@ import msgspec
 from tt_compute.errors import InvalidRequestError
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.profiles.schema import TaskKind
+from tt_compute.prompts import Prompt, to_messages
+from tt_compute.sampling import check_types
 from tt_compute.strategies.base import Strategy
-from tt_compute.types import JsonSchemaFormat, SamplingParams
+from tt_compute.types import Deltas, GenerateRequest, JsonSchemaFormat, SamplingParams
 from tt_compute.verify.base import EqualityCallable, Verifier, VerifierCallable
 
 __all__ = ["SolveOptions", "checked"]
@@ -113,6 +115,31 @@ def checked(options: SolveOptions) -> SolveOptions:
                 hint=_STRATEGY if name == "strategy" else None,
             )
     return cast("SolveOptions", given)
+
+
+def raw_request(
+    prompt: Prompt,
+    *,
+    system: str | None,
+    sampling: SamplingParams | None,
+    response_format: JsonSchemaFormat | None,
+    deltas: Deltas,
+    deadline: float | None,
+) -> GenerateRequest:
+    """What ``Client.open`` and ``Client.generate`` were given, as a backend gets it.
+
+    Raises:
+        InvalidRequestError: The prompt is empty, or an option is not of its type.
+    """
+    request = GenerateRequest(
+        messages=to_messages(prompt, system=system),
+        sampling=SamplingParams() if sampling is None else sampling,
+        response_format=response_format,
+        deltas=deltas,
+        deadline=deadline,
+    )
+    check_types("the request", request, GenerateRequest)
+    return request
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from tt_compute.files import expanded
+
 __all__ = ["CACHE_VARIABLE", "DATA_VARIABLE", "cache_dir", "config_dir", "data_dir"]
 
 DATA_VARIABLE = "TTC_DATA_DIR"
@@ -41,7 +43,7 @@ def config_dir(environ: Mapping[str, str]) -> Path:
 def _named(environ: Mapping[str, str], variable: str) -> Path | None:
     """An empty variable counts as unset."""
     value = environ.get(variable, "")
-    return Path(value).expanduser().absolute() if value else None
+    return expanded(value).absolute() if value else None
 
 
 def _xdg(environ: Mapping[str, str], variable: str) -> Path | None:

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 
 from tt_compute.errors import InvalidRequestError
-from tt_compute.sampling import check_encodable
+from tt_compute.sampling import check_encodable, check_types
 from tt_compute.types import Message
 
 __all__ = ["Prompt", "estimate_tokens", "to_messages"]
@@ -33,6 +33,8 @@ def to_messages(prompt: Prompt, *, system: str | None = None) -> tuple[Message, 
         InvalidRequestError: The prompt is empty, not of the form above or not text, or has a system
             message already.
     """
+    if system is not None:
+        check_types("system", system, str)
     messages = _messages(prompt)
     if not any(message.text.strip() for message in messages):
         raise InvalidRequestError("the prompt is empty", hint="pass a question or messages")

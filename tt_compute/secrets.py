@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tt_compute.errors import AuthenticationError
+from tt_compute.files import expanded
 from tt_compute.profiles.schema import Auth
 
 __all__ = ["EnvironmentSecrets"]
+
+_MAX_KEY_BYTES = 64 * 1024
 
 
 class EnvironmentSecrets:
@@ -34,11 +36,16 @@ class EnvironmentSecrets:
             return self._required(self._environ.get(auth.env, ""), f"variable {auth.env}")
         if auth.file is not None:
             try:
-                text = Path(auth.file).expanduser().read_text(encoding="utf-8")
+                with expanded(auth.file).open("rb") as file:
+                    text = file.read(_MAX_KEY_BYTES + 1).decode("utf-8")
             except (OSError, UnicodeDecodeError) as exc:
                 raise AuthenticationError(
                     f"the key file {auth.file} cannot be read ({type(exc).__name__})"
                 ) from exc
+            if len(text) > _MAX_KEY_BYTES:
+                raise AuthenticationError(
+                    f"the key file {auth.file} is larger than {_MAX_KEY_BYTES} bytes, no key is"
+                )
             return self._required(text, f"file {auth.file}")
         return None
 

@@ -24,6 +24,7 @@ from tt_compute.planning.estimates import Estimates, Version
 from tt_compute.planning.planner import Planner
 from tt_compute.profiles.checking import suggestion
 from tt_compute.registry import Registry
+from tt_compute.sampling import check_types
 from tt_compute.secrets import EnvironmentSecrets
 from tt_compute.store import Store
 from tt_compute.supervision import supervisor
@@ -115,8 +116,10 @@ class Setup:
 
         Raises:
             UnknownNameError: There is none.
+            InvalidRequestError: It is no text.
         """
         self._check_open()
+        check_types("deployment", deployment, str)
         own = (spec.id for spec in self.config.deployments)
         known = (*own, *self.config.library.ids("deployment"))
         if deployment not in known:

@@ -10,7 +10,7 @@ from typing import Literal
 import anyio
 import anyio.lowlevel
 
-from tt_compute.errors import UsageError
+from tt_compute.backend import second_consumer
 from tt_compute.types import (
     BackendError,
     Clock,
@@ -109,10 +109,7 @@ class MockGeneration:
 
     async def __anext__(self) -> Event:
         if self._consuming:
-            raise UsageError(
-                "a second consumer iterates over one generation",
-                hint="iterate in one task; draw and cancel may come from others",
-            )
+            raise second_consumer()
         self._consuming = True
         try:
             return await self._next()

@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 import msgspec
 
 from tt_compute.errors import BackendUnavailable
-from tt_compute.types import Capabilities, Converter
-from tt_compute_backends.engine.backend import LocalBackend
+from tt_compute.types import Converter
 from tt_compute_backends.libraries import Library
-from tt_compute_backends.loop.options import LoopOptions, loop_capabilities
+from tt_compute_backends.loop.backend import LIBRARIES, LoopBackend
+from tt_compute_backends.loop.options import LoopOptions
 
 __all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter", "default_converter"]
 
@@ -58,7 +58,7 @@ def converter(precision: Precision) -> Converter:
     )
 
 
-class OnnxRuntimeBackend(LocalBackend):
+class OnnxRuntimeBackend(LoopBackend[OnnxRuntimeOptions]):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -66,21 +66,10 @@ class OnnxRuntimeBackend(LocalBackend):
     libraries = (
         Library(distribution="onnxruntime", least_version=(1, 23)),
         Library(distribution="onnx", least_version=(1, 18)),
-        Library(distribution="tokenizers", least_version=(0, 21)),
-        Library(distribution="jinja2", least_version=(3, 1)),
-        Library(distribution="llguidance", least_version=(1, 0)),
-        Library(distribution="gguf", least_version=(0, 17)),
-        Library(distribution="safetensors", least_version=(0, 5)),
+        *LIBRARIES,
     )
     install = 'pip install "tt-compute[onnxruntime]"'
     runtime = "tt_compute_backends.onnx_runtime:OnnxRuntime"
-    _options: OnnxRuntimeOptions
-
-    def capabilities(self) -> Capabilities:
-        return loop_capabilities(self._options)
-
-    def max_rows(self, wanted: int) -> int:
-        return 1 if self._options.reproducible else wanted
 
     async def locate(self) -> Path:
         path = await self._env.models.locate(self._spec, "gguf")

@@ -187,3 +187,36 @@ def test_a_file_without_rights_is_refused(ttc: Ttc, home: Path) -> None:
 def test_a_configuration_of_another_encoding_is_refused(ttc: Ttc, home: Path) -> None:
     (home / "ttc.yaml").write_bytes(b"# caf\xe9\n")
     refused(ttc("config", "show"), "ttc.yaml")
+
+
+@pytest.mark.parametrize("home", ["~nobody-of-this-name", "x" * 300])
+@pytest.mark.parametrize("variable", ["TTC_CONFIG", "TTC_DATA_DIR", "TTC_CACHE_DIR"])
+def test_a_place_that_cannot_be_is_no_fault_of_ours(
+    ttc: Ttc, monkeypatch: pytest.MonkeyPatch, variable: str, home: str
+) -> None:
+    """A home that is not there, a name that no system takes: they are told where something is to be found there."""
+    monkeypatch.setenv(variable, f"{home}/x")
+    done = ttc("config", "show")
+    assert "fault in the program" not in done.err
+    assert done.code == (2 if variable == "TTC_CONFIG" else 0)
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name", "x" * 300])
+def test_folders_of_profiles_that_cannot_be_are_refused_with_their_line(
+    ttc: Ttc, home: Path, folder: str
+) -> None:
+    (home / "ttc.yaml").write_text(f"profiles:\n  - {folder}\n", encoding="utf-8")
+    refused(ttc("config", "show"), "ttc.yaml:2: profiles[0]: there is no folder")
+
+
+def test_what_the_system_refuses_is_told_with_its_name(ttc: Ttc) -> None:
+    done = ttc("profiles", "validate", "x" * 300)
+    assert done.code == 4
+    assert done.err == f"error: {'x' * 300}: File name too long\n"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no such device")
+def test_a_key_file_without_end_is_refused(ttc: Ttc, home: Path) -> None:
+    deployment = "{id: a, backend: openai, model: mock, hardware: mock, auth: {file: /dev/zero}}"
+    (home / "ttc.yaml").write_text(f"deployments: [{deployment}]\n", encoding="utf-8")
+    refused(ttc("solve", "6 * 7 = ?"), "the key file /dev/zero is larger than 65536 bytes")

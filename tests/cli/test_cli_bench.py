@@ -174,7 +174,7 @@ def test_a_plot_without_its_library_is_refused_before_anything_runs(
         return None if name == "matplotlib" else find_spec(name, package)
 
     scripted()
-    monkeypatch.setattr("tt_compute.bench.plot.find_spec", without)
+    monkeypatch.setattr("tt_compute.plotting.find_spec", without)
     done = ttc(*QUICK, "--plot", "bench.png")
     assert (done.code, done.out) == (2, "")
     assert 'pip install "tt-compute[plot]"' in done.err

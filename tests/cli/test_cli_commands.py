@@ -79,7 +79,7 @@ def test_every_groups_help_lists_its_commands(ttc: Ttc, command: str) -> None:
 
 
 def test_the_list_of_commands_is_complete_and_nothing_in_it_is_cut(ttc: Ttc) -> None:
-    from tt_compute.cli.main import cli
+    from tt_compute.cli.commands import cli
 
     out = ttc("--help").out
     for name in cli.list_commands(None):  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - not used
@@ -296,3 +296,11 @@ def test_without_a_store_its_commands_say_so(ttc: Ttc, home: Path) -> None:
     done = ttc("store", "info", "--json")
     assert (done.code, done.document["error"]["type"]) == (4, "StoreError")
     assert "enabled" in done.err
+
+
+def test_a_time_that_no_calendar_has_is_told_in_seconds() -> None:
+    """A clock that went wrong stamps a run with one."""
+    from tt_compute.cli.house import told
+
+    assert told("newest_at", 1e12) == "1e+12 s after 1970"
+    assert told("newest_at", 0.0) == "1970-01-01 00:00:00+00:00"

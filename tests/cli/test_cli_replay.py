@@ -61,6 +61,19 @@ def test_the_same_seed_gives_the_same_document(ttc: Ttc) -> None:
     assert first == again
 
 
+def test_a_question_in_several_lines_is_told(ttc: Ttc, home: Path) -> None:
+    """It may be recorded with several seeds, or twice by mistake."""
+    file = home / "samples.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    again = json.dumps({**json.loads(lines[0]), "seed": 1})
+    file.write_text("\n".join([*lines, again]), encoding="utf-8")
+    done = ttc("replay", "samples.jsonl")
+    assert (done.code, done.err) == (
+        0,
+        "warning: 1 question in several lines each: all of them count\n",
+    )
+
+
 def test_a_deployment_tells_seconds_and_dollars(ttc: Ttc) -> None:
     document = ttc("replay", "samples.jsonl", "--json", "--deployment", "mock").document
     assert document["latency_s_mean"] > 0

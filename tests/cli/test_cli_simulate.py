@@ -137,7 +137,7 @@ BAD = {
     "seed": (("--rate", "1", "--seed", "x"), "x"),
     "seed below 0": (("--rate", "1", "--seed", "-1"), "seed"),
     "config": (("--rate", "1", "--config", "no-such.yaml"), "no-such.yaml"),
-    "plot into a folder": (("--plot", "no/such/folder.png"), "cannot be written"),
+    "plot into no folder": (("--plot", "no/such/folder.png"), "there is no folder no/such"),
     "sweep without an end": (("--sweep", "--deployment", "mock"), "no highest rate"),
 }
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ from tt_compute.errors import (
     PlanError,
     SpendCapReached,
     UnsupportedError,
+    UsageError,
 )
 from tt_compute.planning.types import Objective
 from tt_compute.results import Result
@@ -103,6 +106,19 @@ class Demanding(Ask):
     def __init__(self, needs: Needs) -> None:
         super().__init__()
         self.needs = needs
+
+
+class ReadingTwice(Ask):
+    """Has two tasks read one prompt."""
+
+    name = "reading_twice"
+
+    async def _draw(self, run: Run, generation: Any, count: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(super()._draw, run, generation, count)
+            await anyio.lowlevel.checkpoint()
+            with pytest.raises(UsageError, match="second consumer"):
+                await anext(aiter(generation))
 
 
 class Altered(Ask):
@@ -260,6 +276,16 @@ async def test_a_need_of_a_verifier_is_told_before_anything_runs(
             await client.solve("6 * 7 = ?", strategy=strategy)
         await client.solve("6 * 7 = ?", strategy=strategy, verifier="exact=42")
     assert strategy.events
+
+
+@pytest.mark.anyio
+async def test_a_second_reader_of_a_runs_prompt_is_refused_and_the_first_goes_on(
+    connect_async: ConnectAsync,
+) -> None:
+    strategy = ReadingTwice()
+    async with connect_async() as client:
+        await client.solve("6 * 7 = ?", strategy=strategy)
+    assert [event.index for event in strategy.events] == [0, 1, 2, 3]
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -111,6 +112,28 @@ async def test_open_lends_the_protocol(connect_async: ConnectAsync) -> None:
             assert later == [2]
         with pytest.raises(GenerationClosed):
             generation.draw()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prompt", 5),
+        ("system", 5),
+        ("sampling", {"temperature": 1.0}),
+        ("response_format", {"type": "object"}),
+        ("max_latency_s", "soon"),
+        ("deployment", 5),
+        ("n", "2"),
+    ],
+)
+@pytest.mark.anyio
+async def test_options_of_another_type_are_refused(
+    connect_async: ConnectAsync, option: str, value: object
+) -> None:
+    given: dict[str, Any] = {"prompt": "6 * 7 = ?", "deployment": "scripted", option: value}
+    async with connect_async() as client:
+        with pytest.raises(InvalidRequestError):
+            await client.generate(**given)
 
 
 @pytest.mark.anyio

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
@@ -13,13 +15,14 @@ from tt_compute.clock import SystemClock
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import ServerError
+from tt_compute.errors import ServerError, UsageError
 from tt_compute.registry import Registry
 from tt_compute.testing import backend_env, deployment_spec
 from tt_compute.types import Event, GenerateRequest, Message, Sample
 
 pytestmark = pytest.mark.anyio
 
+Script = Sequence[Event | Exception | anyio.Event]
 REQUEST = GenerateRequest(messages=(Message(role="user", content="hi"),))
 
 
@@ -28,9 +31,9 @@ class Options(msgspec.Struct):
 
 
 class RudeGeneration:
-    """Plays a list of events; an exception in it is raised there."""
+    """Plays a list of events; an exception in it is raised there, and one of anyio's waited for."""
 
-    def __init__(self, script: Sequence[Event | Exception]) -> None:
+    def __init__(self, script: Script) -> None:
         self._script = list(script)
 
     def draw(self, n: int = 1) -> range:
@@ -47,14 +50,17 @@ class RudeGeneration:
             step = self._script.pop(0)
             if isinstance(step, Exception):
                 raise step
-            yield step
+            if isinstance(step, anyio.Event):
+                await step.wait()
+            else:
+                yield step
 
 
 class RudeBackend:
     """Keeps no rule of the protocol."""
 
     Options: ClassVar[type[Options]] = Options
-    script: ClassVar[Sequence[Event | Exception]] = ()
+    script: ClassVar[Script] = ()
     closed: ClassVar[list[str]] = []
 
     def __init__(self, name: str) -> None:
@@ -90,8 +96,8 @@ def pool() -> BackendPool:
 @pytest.fixture
 def play(
     pool: BackendPool, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Sequence[Event | Exception]], tuple[Dispatcher, Ledger]]:
-    def make(script: Sequence[Event | Exception]) -> tuple[Dispatcher, Ledger]:
+) -> Callable[[Script], tuple[Dispatcher, Ledger]]:
+    def make(script: Script) -> tuple[Dispatcher, Ledger]:
         monkeypatch.setattr(RudeBackend, "script", script)
         return Dispatcher(pool, SystemClock()), Ledger(0.0)
 
@@ -135,3 +141,23 @@ async def test_one_backend_that_cannot_close_keeps_no_other_open(pool: BackendPo
     with pytest.raises(ServerError, match="cannot close"):
         await pool.aclose()
     assert sorted(RudeBackend.closed) == ["a", "bad", "c"]
+
+
+async def test_a_second_reader_is_refused_whatever_the_backend_does(play: Any) -> None:
+    """Here its iterator is an async generator, which raises an error of Python's; the first reader goes on."""
+    go_on = anyio.Event()
+    dispatcher, ledger = play([go_on, sample(0)])
+    ends: list[Event] = []
+    async with dispatcher.open(deployment_spec("rude"), REQUEST, ledger) as generation:
+
+        async def read() -> None:
+            ends.extend([event async for event in generation])
+
+        generation.draw(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await anyio.lowlevel.checkpoint()
+            with pytest.raises(UsageError, match="second consumer"):
+                await anext(aiter(generation))
+            go_on.set()
+    assert [event.index for event in ends] == [0]

@@ -22,7 +22,8 @@ from anyio.lowlevel import checkpoint
 import tt_compute
 import tt_compute as tt
 from tt_compute import errors
-from tt_compute.cli.main import cli, main
+from tt_compute.cli.commands import cli
+from tt_compute.cli.main import main
 from tt_compute.client import AsyncClient, Client
 from tt_compute.config import Config, StoreSettings
 from tt_compute.dispatch_settings import DispatchSettings

@@ -607,11 +607,12 @@ async def test_an_engine_that_hangs_in_a_step_is_killed(
 
 
 async def test_ctrl_c_does_not_reach_the_engine(fake_load: MakeLoad, hold: Hold) -> None:
-    """SIGINT goes to the whole process group; the engine leaves it to its parent."""
+    """It goes to the whole process group; the engine is in none of its parent's, and ignores it besides."""
     async with holding(hold(fake_load())) as host:
         await host.warm()
         pid = host.pid
         assert pid is not None
+        assert os.getpgid(pid) != os.getpgrp()
         os.kill(pid, signal.SIGINT)
         assert len(await finish(host)) == 1
         assert host.pid == pid

@@ -290,12 +290,22 @@ async def test_a_body_that_cannot_be_read_is_refused(
         assert (await response.json())["error"]["message"].startswith(message)
 
 
-async def test_what_is_no_http_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /v1/models HTTP/1.1\nno header\n\n",
+        "POST /v1/chat/completions HTTP/1.1\nHost: a\nContent-Encoding: gzip\nContent-Length: 4\n\nabcd",
+    ],
+    ids=["headers", "body"],
+)
+async def test_what_is_no_http_is_told_in_one_line(
+    caplog: pytest.LogCaptureFixture, request_: str
+) -> None:
     """And the server goes on."""
     async with serve(GOOD) as server:
         host, _, port = server.url.removeprefix("http://").removesuffix("/v1").partition(":")
         async with await anyio.connect_tcp(host, int(port)) as stream:
-            await stream.send(b"GET /v1/models HTTP/1.1\r\nno header\r\n\r\n")
+            await stream.send(request_.replace("\n", "\r\n").encode())
             assert b" 400 " in await stream.receive()
         assert (await answer(server))["choices"]
     (record,) = caplog.records

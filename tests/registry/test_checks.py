@@ -172,3 +172,35 @@ def test_errors_are_usage_errors() -> None:
     with pytest.raises(TTComputeError) as caught:
         check_request(_request(()), ALL)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"tools": 5}, r"Expected `array`, got `int` - at `\$.tools`"),
+        ({"tools": "lookup"}, r"Expected `array`, got `str` - at `\$.tools`"),
+        ({"tools": None}, r"got `null` - at `\$.tools`"),
+        ({"tools": ({"name": "lookup"},)}, r"Expected `Tool`, got `dict` - at `\$.tools\[0\]`"),
+        ({"tools": (Tool(name=5),)}, r"got `int` - at `\$.tools\[0\].name`"),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - what is refused
+        ({"tool_choice": 5}, r"at `\$.tool_choice`"),
+        ({"messages": "Hi"}, r"at `\$.messages`"),
+        ({"messages": ({"role": "user", "content": "Hi"},)}, r"Expected `Message`, got `dict`"),
+        (
+            {"messages": (Message(role="boss", content="Hi"),)},  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - what is refused
+            r"'boss' - at `\$.messages\[0\].role`",
+        ),
+        ({"sampling": None}, r"at `\$.sampling`"),
+        ({"sampling": {"temperature": 1.0}}, r"Expected `SamplingParams`, got `dict`"),
+        ({"response_format": {"schema": {}}}, r"Expected `JsonSchemaFormat`, got `dict`"),
+        ({"deltas": "all"}, r"'all' - at `\$.deltas`"),
+        ({"deadline": "soon"}, r"at `\$.deadline`"),
+        ({"tags": object()}, r"type object is unsupported"),
+    ],
+)
+def test_what_a_type_checker_would_have_found_is_refused(
+    fields: dict[str, Any], words: str
+) -> None:
+    """With its place and what it must be; not every caller has a type checker."""
+    request = _request(**fields)
+    with pytest.raises(InvalidRequestError, match=words):
+        check_request(request, ALL)

@@ -193,7 +193,7 @@ async def test_a_file_that_holds_a_question_twice_is_not_gone_on_with(tmp_path: 
     whole = file.read_bytes()
     file.write_bytes(whole + whole.splitlines(keepends=True)[1])
     before = file.read_bytes()
-    with pytest.raises(UsageError, match="holds the question '2' twice"):
+    with pytest.raises(UsageError, match=r"s\.jsonl:3: the question '2' stands in line 2 already"):
         kept(file, settings(), resume=True)
     assert file.read_bytes() == before
     assert kept(file, settings(samples=4), resume=True) == set()
@@ -206,6 +206,33 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, resume: bool) 
     os.mkfifo(pipe)
     with pytest.raises(UsageError, match="no plain file"):
         kept(pipe, settings(), resume=resume)
+
+
+def test_a_text_of_somebody_elses_is_no_torn_line(tmp_path: Path) -> None:
+    """It has no newline at its end either."""
+    file = tmp_path / "notes.txt"
+    for text in (b"do not lose this", b'{"mine": 1'):
+        file.write_bytes(text)
+        with pytest.raises(UsageError, match=r"notes\.txt:1: "):
+            kept(file, settings(), resume=True)
+        assert file.read_bytes() == text
+    for torn in (b'{"data', b'{"dataset":"x","samp', b"\0\0\0"):
+        file.write_bytes(torn)
+        assert kept(file, settings(), resume=True) == set()
+        assert file.read_bytes() == b""
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="this system has no links")
+def test_what_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    """And the look at it makes no file."""
+    loop, dangling = tmp_path / "loop", tmp_path / "dangling"
+    loop.symlink_to("loop")
+    dangling.symlink_to("none")
+    for file in (loop, tmp_path / ("x" * 300), tmp_path / "no" / "s.jsonl"):
+        with pytest.raises(UsageError, match="cannot be written"):
+            kept(file, settings(), resume=False)
+    assert kept(dangling, settings(), resume=False) == set()
+    assert {path.name for path in tmp_path.iterdir()} == {"loop", "dangling"}
 
 
 async def test_a_gold_answer_that_cannot_be_read_is_refused_beforehand(tmp_path: Path) -> None:

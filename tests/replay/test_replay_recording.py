@@ -38,6 +38,7 @@ def test_a_line_may_hold_more_than_is_read(written: Write) -> None:
         ({"correct": [1, "no"]}, "correct"),
         ({"tokens": [5]}, "`tokens` has 1 entries"),
         ({"tokens": [5, -1]}, "tokens"),
+        ({"tokens": [5, 10**10]}, "<= 1000000000"),
         ({"tokens": [5, None]}, "tokens"),
         ({"logprob": [0.1]}, "`logprob`"),
         ({"reward": [0.1]}, "`reward`"),
@@ -84,3 +85,24 @@ def test_a_file_without_questions_is_refused(written: Write, tmp_path: Path) -> 
     for file in (written(""), tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(UsageError):
             load_recordings(file)
+
+
+def test_a_line_that_stands_there_twice_is_refused_and_a_question_that_does_is_not(
+    written: Write,
+) -> None:
+    """A question may be recorded with several seeds."""
+    other = {**GOOD, "seed": 1}
+    assert len(load_recordings(written(GOOD, other))) == 2
+    with pytest.raises(UsageError, match=r":4: all of it, question 'q', stands in line 1 already"):
+        load_recordings(written(GOOD, other, "", GOOD))
+
+
+def test_a_mark_of_the_byte_order_is_no_fault(tmp_path: Path) -> None:
+    """Editors on Windows begin files with one."""
+    file = tmp_path / "marked.jsonl"
+    line = b'{"question_id": "q", "gold": "1", "samples": ["1"]}\r\n'
+    file.write_bytes(b"\xef\xbb\xbf" + line)
+    assert len(load_recordings(file)) == 1
+    file.write_bytes(line + b"\xef\xbb\xbf" + line)
+    with pytest.raises(UsageError, match=r":2: "):
+        load_recordings(file)

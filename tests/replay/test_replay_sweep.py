@@ -127,6 +127,21 @@ def test_agreement_is_that_of_two_wrong_answers() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("name", ["GPT-4 (2023)", "Größe: #{[", "x" * 300, "\u202e\0", "-"])
+async def test_a_fitted_profile_has_an_id_whatever_the_model_is_called(
+    read: Read, tmp_path: Path, name: str
+) -> None:
+    ability = await fit_ability(
+        await read({"samples": ["a", "b"]}), source=name, as_of="2026-11-26"
+    )
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / "fitted.yaml"
+    file.write_text(profile_text(name, "math", ability, None), encoding="utf-8")
+    found = validate([file], library=ProfileLibrary(), today=date(2026, 11, 26))
+    assert not [error for error in found.errors if error.path == "id"]
+
+
+@pytest.mark.anyio
 async def test_a_fitted_profile_is_one_that_a_deployment_can_take(
     read: Read, tmp_path: Path
 ) -> None:

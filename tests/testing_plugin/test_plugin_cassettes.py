@@ -158,14 +158,29 @@ def test_a_failed_test_records_nothing(run: Run) -> None:
         ('"version": 1', '"version": 2', "*cassette of version 2*"),
         ('"sample": {', '"smaple": {', "*is damaged: *smaple*"),
         ('"finish_reason": "', '"finish_reason": "x', "*is damaged: *finish_reason*"),
-        ('"drawn": ', '"drawn": -', "*is damaged: interactions*drawn: expected at least 0*"),
+        (
+            '"drawn": ',
+            '"drawn": -',
+            "*test_it.json:* is damaged: expected at least 0, got -*interactions*drawn*",
+        ),
         ('"index": 0', '"index": 9', "*is damaged: *of sample 9, which was not drawn*"),
         (
             '"index": 0',
             '"index": 1',
             "*is damaged: *of sample 1, which was not drawn or had ended*",
         ),
-        ('"output_tokens": ', '"output_tokens": -', "*is damaged: *`usage.output_tokens` is -*"),
+        (
+            '"output_tokens": ',
+            '"output_tokens": -',
+            "*test_it.json:[1-9]* is damaged: *`usage.output_tokens` is -*",
+        ),
+        ('"output_tokens": ', '"output_tokens": 9999999999', "*output_tokens` is 9999999999*"),
+        (
+            '"output_tokens": ',
+            '"cached_tokens": 999, "output_tokens": ',
+            "*`usage.cached_tokens` is 999, *",
+        ),
+        ('"timing": {', '"timing": {"queue_s": -1,', "*`timing.queue_s` is -1*"),
         ('"models": [', '"models": [], "x": [', "*is damaged: *"),
     ],
 )

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tt_compute.bench.report import BenchReport
-from tt_compute.errors import UsageError
+from tt_compute.plotting import new_figure, save_figure
 
-__all__ = ["check_plotting", "plot"]
-
-
-def check_plotting() -> None:
-    """Say what is missing before anything is measured.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise UsageError(
-            "a plot needs matplotlib, which is not installed", hint='pip install "tt-compute[plot]"'
-        )
+__all__ = ["plot"]
 
 
 def plot(reports: Sequence[BenchReport], path: Path) -> None:
     """Draw tokens/s with its spread and, where it was measured, J/token; writes a PNG, whatever the name.
 
     Raises:
-        OSError: The file cannot be written.
+        UsageError: The file cannot be written.
     """
     known = any(wave.j_per_token for report in reports for wave in report.waves)
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(7, 7 if known else 4), layout="constrained")
+    figure = new_figure(7, 7 if known else 4)
     upper, *lower = figure.subplots(1 + known, 1, sharex=True, squeeze=False)[:, 0]
     for report in reports:
         _draw_speed(upper, report)
@@ -44,7 +29,7 @@ def plot(reports: Sequence[BenchReport], path: Path) -> None:
     for axes in lower:
         _label(axes, "J/token, idle power included", reports)
     (lower or [upper])[-1].set_xlabel("samples drawn together")
-    figure.savefig(path, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def _draw_speed(axes: Any, report: BenchReport) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tt_compute.bench.report import BenchReport
+from tt_compute.files import write_file
 
 __all__ = ["file_name", "overlay_text", "save"]
 
@@ -30,13 +31,13 @@ def save(report: BenchReport, folder: Path, *, as_of: str) -> list[Path]:
         as_of: ISO date of the measurement.
 
     Raises:
-        OSError: The folder cannot be written.
+        UsageError: The folder cannot be written.
     """
     name = file_name(report)
     written = [folder / f"{name}.json", folder / f"{name}.yaml"]
     document = json.dumps(msgspec.to_builtins(report), indent=2, allow_nan=False)
-    written[0].write_text(f"{document}\n", encoding="utf-8")
-    written[1].write_text(overlay_text(report, as_of), encoding="utf-8")
+    write_file(written[0], f"{document}\n".encode())
+    write_file(written[1], overlay_text(report, as_of).encode())
     return written
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO, cast
 
 import click
 import msgspec
 
-from tt_compute.bench.plot import check_plotting
 from tt_compute.cli.codes import BAD_USAGE, INTERRUPTED
+from tt_compute.cli.interrupts import INTERRUPTS
 from tt_compute.cli.plan_files import about, load, refuse_without_prompt
 from tt_compute.cli.plan_plot import plot_plan
 from tt_compute.cli.render import plan_view, result_view
@@ -34,6 +31,7 @@ from tt_compute.options import SolveOptions
 from tt_compute.planning.explain import explain
 from tt_compute.planning.plan_file import save_plan
 from tt_compute.planning.types import Candidate, Objective, Plan
+from tt_compute.plotting import check_plotting
 from tt_compute.results import Result
 from tt_compute.sync import SyncRun
 
@@ -42,9 +40,6 @@ __all__ = ["plan", "solve"]
 TASKS = ("math", "choice", "code", "json", "open")
 MAX_PROMPT_BYTES = 16 * 1024 * 1024
 """Far above any context; keeps a wrong file from filling the memory."""
-ECHO_S = 0.5
-"""An interrupt that comes so soon after the first is the same one, passed on by a parent as well; a later one
-ends the program."""
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.argument("prompt", required=False),
@@ -142,16 +137,17 @@ def plan(
 
     With --load and without PROMPT: show what the file says.
     """
-    if picture is not None:
-        check_plotting()
+    check_plotting(picture)
     made = load(saved, given, target=target)
     decided = _decide(output, made, saved, given)
     if picture is not None:
-        plot_plan(decided, picture)
+        with INTERRUPTS.held():
+            plot_plan(decided, picture)
     error = None if decided.chosen is not None else InfeasibleError(decided.advice)
     if target is not None and error is None:
-        save_plan(decided, target)
-        output.err.print(f"wrote {printable(str(target))}", markup=False, soft_wrap=True)
+        with INTERRUPTS.held():
+            save_plan(decided, target)
+            output.wrote(target)
     _explain(output, decided, error)
     if error is not None:
         raise error
@@ -215,26 +211,13 @@ def _opened(file: Path | None) -> BinaryIO:
 
 def _watch(run: SyncRun, screen: Screen) -> TTComputeError | None:
     """Show the run while it goes on; Ctrl-C ends it with what there is. Returns how it failed."""
-    interrupted_at: list[float] = []
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not interrupted_at:
-            run.interrupt()
-            interrupted_at.append(now)
-        elif now - interrupted_at[0] > ECHO_S:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        for event in run:
-            screen.show(event)
+        with INTERRUPTS.meaning(run.interrupt):
+            for event in run:
+                screen.show(event)
     except TTComputeError as exc:
         return exc
     finally:
-        # An echo of it that is still on its way must not keep the answer from being told.
-        if not interrupted_at:
-            signal.signal(signal.SIGINT, before)
         screen.stop()
     return None
 

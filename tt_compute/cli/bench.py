@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import anyio
 import click
 
 from tt_compute.bench.demand import cost_usd, demand
 from tt_compute.bench.energy import EnergyMeter
 from tt_compute.bench.measure import Bench
-from tt_compute.bench.plot import check_plotting, plot
+from tt_compute.bench.plot import plot
 from tt_compute.bench.report import BenchReport, BenchSettings
 from tt_compute.bench.save import save
 from tt_compute.cli.bench_view import report_view
 from tt_compute.cli.codes import BAD_USAGE
+from tt_compute.cli.interrupts import INTERRUPTS
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.screen import Screen
 from tt_compute.cli.shared import (
     Output,
@@ -32,6 +33,7 @@ from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.errors import BackendUnavailable, TTComputeError, UsageError
 from tt_compute.paths import config_dir
+from tt_compute.plotting import check_plotting
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.registry import Registry, parse_options
 
@@ -130,16 +132,17 @@ def bench(
     )
     for spec in specs:
         check_measurable(spec, settings, yes=yes)
-    _check_picture(picture)
+    check_plotting(picture)
     place = None if folder is None else _made(_place(config, folder))
     session = Session(output, config, settings)
     try:
-        anyio.run(session.run, specs)
+        run_async(session.run, specs)
     except (KeyboardInterrupt, TTComputeError) as end:
         _tell(output, session.reports, end)
         raise
     _tell(output, session.reports, None)
-    _keep(output, session.reports, picture, place)
+    with INTERRUPTS.held():
+        _keep(output, session.reports, picture, place)
 
 
 class Session:
@@ -223,14 +226,6 @@ def _costs_money(spec: DeploymentSpec, settings: BenchSettings) -> UsageError:
     )
 
 
-def _check_picture(picture: Path | None) -> None:
-    if picture is None:
-        return
-    check_plotting()
-    if not picture.parent.is_dir():
-        raise UsageError(f"there is no folder {picture.parent} to put the plot into")
-
-
 def _place(config: Config, folder: str) -> Path:
     if folder != _BESIDE_THE_CONFIG:
         return Path(folder)
@@ -275,14 +270,11 @@ def _keep(
 ) -> None:
     as_of = datetime.now(UTC).date().isoformat()
     written: list[Path] = []
-    try:
-        if picture is not None:
-            plot(reports, picture)
-            written.append(picture)
-        if folder is not None:
-            for report in reports:
-                written += save(report, folder, as_of=as_of)
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+    if picture is not None:
+        plot(reports, picture)
+        written.append(picture)
+    if folder is not None:
+        for report in reports:
+            written += save(report, folder, as_of=as_of)
     for path in written:
-        output.err.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)
+        output.wrote(path)

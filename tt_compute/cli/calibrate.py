@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import anyio
 import click
 
 from tt_compute.bench import calibration
@@ -22,6 +21,8 @@ from tt_compute.calibrated import (
     load_calibrated,
 )
 from tt_compute.cli.bench import Session, check_measurable
+from tt_compute.cli.interrupts import INTERRUPTS
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, example, printable
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
@@ -54,13 +55,14 @@ def calibrate(output: Output, *, deployment: str | None, dry_run: bool, yes: boo
     rows: dict[str, Sequence[Comparison]] = {}
     for spec in specs:
         session = Session(output, config, _settings(spec))
-        anyio.run(session.run, (spec,))
+        run_async(session.run, (spec,))
         stated = plain.spec(spec.id)
         measured = _measured(stated, session.reports[0])
         rows[spec.id] = calibration.compare(spec, apply(stated, measured), session.reports[0])
         known[spec.id] = measured
     if not dry_run:
-        write_overlay(folder / FILE_NAME, calibrated_text(known), OverlayFile[Calibrated])
+        with INTERRUPTS.held():
+            write_overlay(folder / FILE_NAME, calibrated_text(known), OverlayFile[Calibrated])
     _tell(output, rows, None if dry_run else folder / FILE_NAME)
 
 
@@ -101,7 +103,7 @@ def _tell(output: Output, rows: dict[str, Sequence[Comparison]], file: Path | No
         ]
         output.lay(columns(table, header=("quantity", "measured", "predicted before", "after")))
     if file is not None:
-        output.err.print(f"wrote {printable(str(file))}", markup=False, soft_wrap=True)
+        output.wrote(file)
 
 
 def _document(one: Comparison) -> dict[str, Any]:

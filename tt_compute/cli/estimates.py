@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, get_args
 
-import anyio
 import click
 
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.cli.table import columns
 from tt_compute.errors import InvalidRequestError
@@ -149,7 +149,7 @@ def _with_setup(output: Output, work: Callable[[Setup], Awaitable[T]]) -> T:
         finally:
             await setup.aclose()
 
-    return anyio.run(run)
+    return run_async(run)
 
 
 def _tell_ability(output: Output, one: AbilityLearned) -> None:

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import anyio
 import click
 import msgspec
 from rich.text import Text
 
 from tt_compute.cli.codes import FAILED
+from tt_compute.cli.interrupts import INTERRUPTS
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.cli.table import Cell, columns
 from tt_compute.config import FILE_NAME, Config, starter_text
@@ -31,7 +32,7 @@ from tt_compute.registry import Registry
 from tt_compute.setup import STORE_FILE, Setup
 from tt_compute.store import Store
 
-__all__ = ["backends", "config", "doctor", "init", "store"]
+__all__ = ["backends", "config", "doctor", "init", "store", "told"]
 
 _MARKS = {
     True: Text("ok", "green"),
@@ -64,7 +65,7 @@ def backends(output: Output) -> None:
 @command
 def doctor(output: Output) -> None:
     """Check that the configured deployments can run here, and say what was not checked."""
-    findings = anyio.run(_examine, output.config)
+    findings = run_async(_examine, output.config)
     well = all(finding["ok"] is not False for finding in findings)
     if output.as_json:
         output.document({"ok": well, "checks": findings})
@@ -84,9 +85,10 @@ def doctor(output: Output) -> None:
 @command
 def init(output: Output, path: Path, *, force: bool) -> None:
     """Write a commented ttc.yaml to begin with."""
+    text = modeline("config", beside=path.parent) + starter_text()
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(modeline("config", beside=path.parent) + starter_text())
+        with INTERRUPTS.held(), path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
     except FileExistsError as exc:
         raise ConfigError("is there already", file=path, hint="--force replaces it") from exc
     except OSError as exc:
@@ -131,11 +133,11 @@ def store_info(output: Output) -> None:
         async with _Opened(output) as opened:
             return dict(msgspec.to_builtins(await opened.info(), enc_hook=str))
 
-    info = anyio.run(read)
+    info = run_async(read)
     if output.as_json:
         output.document(info)
         return
-    rows = [(name, printable(_told(name, value))) for name, value in info.items()]
+    rows = [(name, printable(told(name, value))) for name, value in info.items()]
     output.lay(columns(rows))
 
 
@@ -155,7 +157,7 @@ def store_purge(output: Output, *, older_than_days: float | None, yes: bool) -> 
         async with _Opened(output) as opened:
             return await opened.purge(older_than_days=older_than_days)
 
-    deleted = anyio.run(purge)
+    deleted = run_async(purge)
     if output.as_json:
         output.document({"deleted": deleted})
     else:
@@ -188,10 +190,14 @@ def _shown(value: object) -> str:
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
-def _told(name: str, value: object) -> str:
+def told(name: str, value: object) -> str:
     """A figure of the store, for people."""
     if isinstance(value, float) and name.endswith("_at"):
-        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+        try:
+            return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+        except (ValueError, OverflowError, OSError):
+            # Of a clock that went wrong.
+            return f"{value:g} s after 1970"
     return _shown(value)
 
 

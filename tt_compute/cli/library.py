@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import anyio
 import click
 import msgspec
 from rich.text import Text
 
 from tt_compute.cli.codes import BAD_USAGE
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.refresh import refresh_profiles
 from tt_compute.cli.screen import Screen
 from tt_compute.cli.shared import (
@@ -174,7 +174,7 @@ def pull(output: Output, model_id: str, format_: str) -> None:
     converter: Converter | None = None if format_ in formats else makers[format_].load()()
     with Screen(output) as screen:
         store = LocalModelStore(config.cache_dir, progress=screen.download)
-        path = anyio.run(_pull, store, model, format_, converter)
+        path = run_async(_pull, store, model, format_, converter)
     if output.as_json:
         output.document({"model": model.id, "format": format_, "path": str(path)})
     else:

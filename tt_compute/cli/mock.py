@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, example
 from tt_compute.errors import UsageError
 from tt_compute.testing.scenario import Scenario
@@ -39,7 +40,7 @@ def serve(output: Output, *, scenario: Path, host: str, port: int) -> None:
         raise UsageError(
             "serving needs aiohttp, which is not installed", hint='pip install "tt-compute[openai]"'
         )
-    asyncio.run(_serve(output, read, host, port))
+    run_async(_serve, output, read, host, port)
 
 
 async def _serve(output: Output, scenario: Scenario, host: str, port: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tt_compute.errors import UsageError
 from tt_compute.planning.types import Candidate, Plan
+from tt_compute.plotting import new_figure, save_figure
 
 __all__ = ["frontier", "plot_plan"]
 
@@ -32,8 +32,7 @@ def plot_plan(plan: Plan, path: Path) -> None:
         raise UsageError(
             "there is nothing to draw: no candidate's latency and quality are both known"
         )
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(8, 5), layout="constrained")
+    figure = new_figure(8, 5)
     axes = figure.subplots()
     for deployment in dict.fromkeys(point.candidate.deployment for point in points):
         own = [point for point in points if point.candidate.deployment == deployment]
@@ -62,10 +61,7 @@ def plot_plan(plan: Plan, path: Path) -> None:
     axes.set_xlabel("predicted latency, p95, s")
     axes.set_ylabel("predicted quality")
     axes.legend(fontsize="small")
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    save_figure(figure, path)
 
 
 def frontier(points: Iterable[Point]) -> list[Point]:

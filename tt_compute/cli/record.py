@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anyio
 import click
 import msgspec
 
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.client import AsyncClient
 from tt_compute.config import Config
-from tt_compute.errors import TTComputeError, UsageError
+from tt_compute.errors import TTComputeError
+from tt_compute.files import check_folder
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.registry import Registry
 from tt_compute.replay.asked import Asked
@@ -101,13 +102,12 @@ def record(output: Output, **options: object) -> None:
         concurrency=given.concurrency,
     )
     questions = load_questions(given.questions, given.seed)
-    if not given.file.parent.is_dir():
-        raise UsageError(f"there is no folder {given.file.parent} to write {given.file.name} into")
+    check_folder(given.file)
     done = kept(given.file, settings, resume=given.resume)
     run = functools.partial(
         _run, settings=settings, file=given.file, questions=questions, done=done
     )
-    anyio.run(run, output, config)
+    run_async(run, output, config)
 
 
 async def _run(

@@ -9,10 +9,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import anyio
 import click
 
 from tt_compute.cli.codes import FAILED
+from tt_compute.cli.interrupts import INTERRUPTS
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, error_document, example, printable
 from tt_compute.cli.table import columns
 from tt_compute.config import Config
@@ -38,7 +39,7 @@ __all__ = ["refresh_profiles"]
 @command
 def refresh_profiles(output: Output, *, deployments: tuple[str, ...], dry_run: bool) -> None:
     """Ask services what their models cost and allow; keep it beside the configuration."""
-    outcomes = anyio.run(_refresh, output.config, deployments, datetime.now(UTC).date())
+    outcomes = run_async(_refresh, output.config, deployments, datetime.now(UTC).date())
     config = Config.load(output.config, available=_available, refreshed=False)
     folder = config_dir(os.environ) if config.file is None else config.file.parent
     said = {one.deployment: one.said for one in outcomes if one.said is not None}
@@ -67,7 +68,8 @@ def _keep(folder: Path, said: dict[str, Refreshed]) -> Path:
     file = folder / FILE_NAME
     known = {**read_refreshed(folder).deployments, **said}
     kept = {name: one for name, one in known.items() if one != Refreshed()}
-    write_overlay(file, refreshed_text(kept), OverlayFile[Refreshed])
+    with INTERRUPTS.held():
+        write_overlay(file, refreshed_text(kept), OverlayFile[Refreshed])
     return file
 
 
@@ -85,7 +87,7 @@ def _tell(output: Output, outcomes: Sequence[Outcome], file: Path | None) -> Non
             if one.error.hint:
                 output.tell("hint:", "bold", one.error.hint)
     if file is not None:
-        output.err.print(f"wrote {printable(str(file))}", markup=False, soft_wrap=True)
+        output.wrote(file)
 
 
 def _say(output: Output, one: Outcome) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-import anyio
 import click
 import msgspec
 
-from tt_compute.bench.plot import check_plotting
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.replay_view import report_view, sweep_view
-from tt_compute.cli.shared import Output, command, example, printable
-from tt_compute.errors import BackendError, InvalidRequestError, UsageError
+from tt_compute.cli.shared import Output, command, counted, example
+from tt_compute.errors import BackendError, InvalidRequestError
+from tt_compute.files import check_folder, write_file
 from tt_compute.planning.figures import Meter
+from tt_compute.plotting import check_plotting
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.replay.answers import (
     Equality,
@@ -151,7 +153,7 @@ def replay(output: Output, **options: object) -> None:
     check_recorded(asked.file, recordings, policies[0])
     if asked.profile is not None:
         model_name(recordings, asked.file)
-    anyio.run(_run, output, asked, recordings, policies, budget)
+    run_async(_run, output, asked, recordings, policies, budget)
 
 
 def _check(asked: _Asked) -> None:
@@ -178,10 +180,9 @@ def _check(asked: _Asked) -> None:
     if asked.picture is not None:
         if not asked.sweeping:
             raise InvalidRequestError("--plot draws a sweep", hint="add --sweep, or leave it out")
-        check_plotting()
-        _check_folder(asked.picture)
+        check_plotting(asked.picture)
     if asked.profile is not None:
-        _check_folder(asked.profile)
+        check_folder(asked.profile)
 
 
 def _weighting(asked: _Asked) -> Weighting | None:
@@ -219,11 +220,6 @@ def _check_rule(rule: str, strategy: str) -> None:
             f"the stop rule {rule!r} ends a vote, and the strategy {strategy!r} holds none",
             hint="leave --stop out, or use the strategy 'majority'",
         )
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
 
 
 def _policies(asked: _Asked, budget: int) -> list[Policy]:
@@ -291,7 +287,7 @@ async def _run(
         process.close()
         if setup is not None:
             await setup.aclose()
-    for warning in [*warnings, *_unknown(lab, bill)]:
+    for warning in [*warnings, *_repeated(recordings), *_unknown(lab, bill)]:
         output.warn(warning)
 
 
@@ -321,7 +317,7 @@ async def _sweep(
         output.lay(sweep_view(rows, len(lab.questions)))
     if asked.picture is not None:
         plot_sweep(rows, asked.picture)
-        _wrote(output, asked.picture)
+        output.wrote(asked.picture)
 
 
 async def _fit(
@@ -336,18 +332,19 @@ async def _fit(
         as_of=datetime.now(UTC).date().isoformat(),
     )
     text = profile_text(name, asked.task, ability, None if spec is None else spec.model)
-    try:
-        asked.profile.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{asked.profile} cannot be written: {error.strerror or error}") from error
-    _wrote(output, asked.profile)
+    write_file(asked.profile, text.encode())
+    output.wrote(asked.profile)
+
+
+def _repeated(recordings: list[Recording]) -> list[str]:
+    lines = Counter((one.dataset, one.model, str(one.question_id)) for one in recordings)
+    often = sum(count > 1 for count in lines.values())
+    if not often:
+        return []
+    return [f"{counted(often, 'question')} in several lines each: all of them count"]
 
 
 def _unknown(lab: Lab, bill: Bill | None) -> list[str]:
     if not lab.timed:
         return ["not every question has `tokens`: all that follows from them is unknown"]
     return [] if bill is None else bill.unknown()
-
-
-def _wrote(output: Output, path: Path) -> None:
-    output.err.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)

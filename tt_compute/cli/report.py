@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import anyio
 import click
 import msgspec
 
-from tt_compute.bench.plot import check_plotting
+from tt_compute.cli.interrupts import INTERRUPTS
+from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, counted, example, printable
 from tt_compute.cli.table import columns
-from tt_compute.errors import StoreError, UsageError
+from tt_compute.errors import StoreError
+from tt_compute.plotting import check_plotting, new_figure, save_figure
 from tt_compute.reporting import GroupReport, Quantity, Share, report_groups
 from tt_compute.setup import Setup
 
@@ -45,7 +44,7 @@ def report(
 ) -> None:
     """Show how well predictions came true: quality, latency, cost, samples, energy; warn of drift."""
     if picture is not None:
-        check_plotting()
+        check_plotting(picture)
     since = 0.0 if since_days is None else time.time() - since_days * _SECONDS_PER_DAY
 
     async def read() -> Sequence[GroupReport]:
@@ -58,9 +57,10 @@ def report(
         finally:
             await setup.aclose()
 
-    groups = anyio.run(read)
+    groups = run_async(read)
     if picture is not None:
-        _draw(groups, picture)
+        with INTERRUPTS.held():
+            _draw(groups, picture)
     if output.as_json:
         output.document({"groups": msgspec.to_builtins(groups)})
         return
@@ -117,8 +117,7 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _draw(groups: Sequence[GroupReport], path: Path) -> None:
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(9, 4), layout="constrained")
+    figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], linestyle=":", color="grey")
     for group in groups:
@@ -141,7 +140,4 @@ def _draw(groups: Sequence[GroupReport], path: Path) -> None:
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    save_figure(figure, path)

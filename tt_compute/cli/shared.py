@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tt_compute.cli.codes import BAD_USAGE, FAILED, INTERRUPTED
+from tt_compute.cli.interrupts import INTERRUPTS, interrupted
 from tt_compute.cli.streams import drop_output
 from tt_compute.errors import InfeasibleError, TTComputeError
 
@@ -72,15 +73,18 @@ class Output:
             indent=2,
             allow_nan=False,
         )
-        click.echo(text, file=self._stdout)
+        with INTERRUPTS.held():
+            click.echo(text, file=self._stdout)
 
     def say(self, text: Text | str) -> None:
         """Print prose on standard output, as it is: no markup."""
-        self.out.print(_text(text), soft_wrap=not self.out.is_terminal)
+        with INTERRUPTS.held():
+            self.out.print(_text(text), soft_wrap=not self.out.is_terminal)
 
     def lay(self, table: Text) -> None:
         """Print a table on standard output; its lines are never wrapped at words."""
-        self.out.print(table, soft_wrap=True)
+        with INTERRUPTS.held():
+            self.out.print(table, soft_wrap=True)
 
     def tell(self, label: str, style: str, message: str) -> None:
         """Print on standard error."""
@@ -89,6 +93,10 @@ class Output:
 
     def warn(self, message: str) -> None:
         self.tell("warning:", "yellow", message)
+
+    def wrote(self, path: Path) -> None:
+        """Say so on standard error."""
+        self.err.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)
 
     def fail(self, error: TTComputeError) -> None:
         """Say what went wrong, also in the document: an error of usage has none, as no run began."""
@@ -171,7 +179,10 @@ def counted(number: int, what: str) -> str:
 def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
     """Run a command to whichever end it comes to."""
     try:
-        run()
+        with INTERRUPTS.meaning(interrupted):
+            run()
+        if INTERRUPTS.seen:
+            interrupted()
     except TTComputeError as error:
         if debug:
             traceback.print_exception(error)
@@ -189,12 +200,22 @@ def _end(output: Output, run: Callable[[], None], *, debug: bool) -> None:
             raise
         if debug:
             traceback.print_exception(error)
-        fault = TTComputeError(
-            f"{type(error).__name__}: {error}",
-            hint="this is a fault in the program; --debug shows where, please report it",
-        )
-        output.fail(fault)
+        if INTERRUPTS.seen:
+            # What a library makes of one, such as an import that it cut off.
+            output.interrupted()
+            sys.exit(INTERRUPTED)
+        output.fail(_told(error))
         sys.exit(FAILED)
+
+
+def _told(error: Exception) -> TTComputeError:
+    if isinstance(error, OSError):
+        # Such as a name that is too long; the system says what it is about.
+        return TTComputeError(f"{error.filename}: {error.strerror}")
+    return TTComputeError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a fault in the program; --debug shows where, please report it",
+    )
 
 
 def _text(text: Text | str) -> Text:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from tt_compute.bench.plot import check_plotting
+from tt_compute.cli.interrupts import INTERRUPTS
 from tt_compute.cli.shared import Output, command, example
 from tt_compute.cli.simulate_plot import plot_sweep
 from tt_compute.cli.simulate_view import report_view
@@ -18,6 +18,7 @@ from tt_compute.clock import SystemClock
 from tt_compute.config import Config
 from tt_compute.errors import InvalidRequestError, UsageError
 from tt_compute.planning.types import Objective, Preference
+from tt_compute.plotting import check_plotting
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.simulation.report import Report
 from tt_compute.simulation.routes import Asked
@@ -113,7 +114,7 @@ def _asking(run: Callable[..., None]) -> Callable[..., None]:
 def simulate(output: Output, *, picture: Path | None, sweep: bool, **given: Any) -> None:
     """Play a workload through on a fleet, here or not: latency, goodput, cost, energy, saturation."""
     if picture is not None:
-        check_plotting()
+        check_plotting(picture)
         sweep = True
     config = Config.load(output.config)
     asked = _asked(config, given)
@@ -123,7 +124,8 @@ def simulate(output: Output, *, picture: Path | None, sweep: bool, **given: Any)
     simulation = Simulation(workload, specs, replicas, asked, SystemClock())
     report = _run(simulation, stated=_states_rate(given), sweep=sweep)
     if picture is not None:
-        plot_sweep(report, picture)
+        with INTERRUPTS.held():
+            plot_sweep(report, picture)
     if output.as_json:
         output.document(report)
     else:

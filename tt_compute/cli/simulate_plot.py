@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
 
 from tt_compute.errors import UsageError
+from tt_compute.plotting import new_figure, save_figure
 from tt_compute.simulation.report import Report
 
 __all__ = ["plot_sweep"]
@@ -21,8 +20,7 @@ def plot_sweep(report: Report, path: Path) -> None:
     known = [row for row in report.sweep if row.p50_s is not None]
     if not known:
         raise UsageError("there is nothing to draw: no request could be served")
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(7, 7), layout="constrained")
+    figure = new_figure(7, 7)
     upper, lower = figure.subplots(2, 1, sharex=True)
     rates = [row.rate_per_s for row in known]
     upper.plot(rates, [row.p50_s for row in known], marker="o", label="p50")
@@ -38,7 +36,4 @@ def plot_sweep(report: Report, path: Path) -> None:
             axes.axvline(report.saturation.rate_per_s, color="grey", lw=1)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize="small")
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    save_figure(figure, path)

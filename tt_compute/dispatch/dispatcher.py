@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import anyio
 
-from tt_compute.backend import Generation, Warmable
+from tt_compute.backend import Generation, Warmable, second_consumer
 from tt_compute.conditions import Conditions
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.gate import Gate
@@ -286,6 +286,7 @@ class _BookedGeneration:
         self._gate = gate
         self._drawn_at: dict[int, float] = {}
         self._events: AsyncIterator[Event] | None = None
+        self._consumed = False
 
     def draw(self, n: int = 1) -> range:
         indices = self._generation.draw(n)
@@ -301,9 +302,15 @@ class _BookedGeneration:
         return self
 
     async def __anext__(self) -> Event:
+        if self._consumed:
+            raise second_consumer()
         if self._events is None:
             self._events = aiter(self._generation)
-        event = await self._next(self._events)
+        self._consumed = True
+        try:
+            event = await self._next(self._events)
+        finally:
+            self._consumed = False
         if event is None:
             # The backend's iterator is spent; the next draw makes a new one.
             self._events = None

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from tt_compute.backend import second_consumer
 from tt_compute.dispatch.decide import Next, Standing, decide, first_choice
 from tt_compute.dispatch.gate import Entry, Hold
 from tt_compute.dispatch.ledger import Ledger
@@ -126,10 +127,7 @@ class RoutedGeneration:
             if self._lost is not None and not isinstance(self._lost, BackendError | UsageError):
                 raise self._lost
             if self._consumer is not None:
-                raise UsageError(
-                    "a second consumer iterates over one generation",
-                    hint="iterate in one task; draw and cancel may come from others",
-                )
+                raise second_consumer()
             self._consumer = asyncio.get_running_loop().create_future()
             try:
                 await self._consumer

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +106,7 @@ class LocalModelStore:
             ConfigError: The profile names no usable file name or digest.
         """
         file = _file_of(model, format)
-        given_up = threading.Event()
-
-        def check() -> None:
-            anyio.from_thread.check_cancelled()
-            if given_up.is_set():
-                raise CancelledError
-
-        try:
-            return await anyio.to_thread.run_sync(self._obtain, model, file, check)
-        finally:
-            # A task cancelled without a scope (Ctrl-C under asyncio) leaves its thread behind.
-            given_up.set()
+        return await _in_thread(partial(self._obtain, model, file))
 
     async def convert(self, source: Path, converter: Converter) -> Path:
         """The folder that ``converter`` makes of ``source``, in a process of its own; made once.
@@ -128,17 +118,7 @@ class LocalModelStore:
             ModelLoadError: The converter refused the source; the message is the last it said.
             ModelNotFound: The cache cannot be used.
         """
-        given_up = threading.Event()
-
-        def check() -> None:
-            anyio.from_thread.check_cancelled()
-            if given_up.is_set():
-                raise CancelledError
-
-        try:
-            return await anyio.to_thread.run_sync(self._convert, source, converter, check)
-        finally:
-            given_up.set()
+        return await _in_thread(partial(self._convert, source, converter))
 
     def list(self, models: Iterable[ModelProfile]) -> tuple[StoredFile, ...]:
         """Every file of ``models`` and whether it is here; a file seen for the first time is hashed.
@@ -270,6 +250,22 @@ def _cache_errors(folder: Path) -> Generator[None]:
             f"the model cache {folder} cannot be used: {exc.strerror or exc}",
             hint="free some space there, or set TTC_CACHE_DIR to a folder you can write",
         ) from exc
+
+
+async def _in_thread(work: Callable[[Callable[[], None]], Path]) -> Path:
+    """Run in a thread what calls its argument now and then, and is ended by it once the caller has gone."""
+    given_up = threading.Event()
+
+    def check() -> None:
+        anyio.from_thread.check_cancelled()
+        if given_up.is_set():
+            raise CancelledError
+
+    try:
+        return await anyio.to_thread.run_sync(work, check)
+    finally:
+        # A task cancelled without a scope (Ctrl-C under asyncio) leaves its thread behind.
+        given_up.set()
 
 
 def _file_of(model: ModelProfile, wanted: str) -> ModelFile:

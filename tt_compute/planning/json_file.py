@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -12,9 +11,10 @@ from typing import TypeAlias
 import msgspec
 
 from tt_compute.errors import UsageError
+from tt_compute.files import replace_file
 from tt_compute.profiles.document import Tree, show
 
-__all__ = ["JsonFile", "replace_file"]
+__all__ = ["JsonFile"]
 
 _MAX_BYTES = 64 * 1024 * 1024
 """Far above thousands of candidates or questions; keeps a wrong file from filling the memory."""
@@ -79,9 +79,9 @@ class JsonFile(msgspec.Struct, frozen=True, kw_only=True):
         """
         # A link stays one, and what is no file, such as /dev/null, is not replaced by one.
         target = Path(os.path.realpath(self.path))
-        if target.exists() and not target.is_file():
-            raise self.error(f"{self.path} is not a regular file", hint="name another one")
         try:
+            if target.exists() and not target.is_file():
+                raise self.error(f"{self.path} is not a regular file", hint="name another one")
             # What stands in a reason may hold what is no character; nothing that is run does.
             replace_file(target, text.encode(errors="replace"))
         except OSError as error:
@@ -108,21 +108,6 @@ class JsonFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refusal(self, what: str) -> UsageError:
         return self.error(f"{self.path} {what}", hint=self.hint)
-
-
-def replace_file(target: Path, data: bytes) -> None:
-    """Write a file whole or not at all; one that is there is replaced.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with scratch.open("xb") as stream:
-            stream.write(data)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _once(pairs: _Pairs) -> dict[str, object]:

@@ -39,6 +39,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Refuse values that no plan could honour."""
+        self._check_numbers()
         if self.quality is not None and not 0 < self.quality < 1:
             raise InvalidRequestError(f"quality must lie between 0 and 1, got {self.quality}")
         for name in ("max_cost_usd", "max_latency_s", "max_energy_j"):
@@ -58,6 +59,14 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise InvalidRequestError(
                 f"prefer must be one of {', '.join(_PREFERENCES)}, got {self.prefer!r}"
             )
+
+    def _check_numbers(self) -> None:
+        """Not every caller has a type checker."""
+        for name in ("quality", "max_cost_usd", "max_latency_s", "max_energy_j", "max_samples"):
+            value: object = getattr(self, name)
+            kinds = int if name == "max_samples" else int | float | None
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise InvalidRequestError(f"{name} must be a number, got {value!r:.80}")
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tt_compute.errors import ConfigError, UnknownNameError
+from tt_compute.files import expanded
 from tt_compute.profiles.checking import build, check, suggestion
 from tt_compute.profiles.document import Document, Tree, document_of, overridden, show
 from tt_compute.profiles.schema import (
@@ -271,4 +272,4 @@ def _anchor_paths(normal: dict[str, Tree], document: Document) -> None:
         if isinstance(node, dict) and isinstance(value, str):
             stated_in = document.place(f"{struct}.{field}").file
             folder = Path() if stated_in is None else Path(stated_in).parent
-            node[field] = str((folder / Path(value).expanduser()).absolute())
+            node[field] = str((folder / expanded(value)).absolute())

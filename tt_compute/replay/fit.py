@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,9 @@ _LEAST, _MOST = -1.0, 3.0
 _POINTS = 81
 """Concentrations that are tried: 0.1 to 1000, on a logarithmic scale."""
 _SUFFIX = "-fitted"
+_FOREIGN = re.compile(r"[^A-Za-z0-9._:@/+-]+")
+_ID_CHARS = 128 - len(_SUFFIX)
+"""An id has at most 128."""
 _HEAD = """\
 # Fitted by `ttc replay --fit`: a model profile, for a folder of `profiles:`. A deployment takes it by
 # `override: {{model: {id}}}`.
@@ -124,7 +128,7 @@ def profile_text(name: str, task: TaskKind, ability: Ability, base: ModelProfile
         ability: Of it.
         base: The profile whose other facts it keeps; None = there are none.
     """
-    name = f"{name if base is None else base.id}{_SUFFIX}"
+    name = f"{_id(name) if base is None else base.id}{_SUFFIX}"
     lines = [_HEAD.format(id=json.dumps(name)) + "kind: model", f"id: {json.dumps(name)}"]
     lines += [] if base is None else _other_facts(base)
     lines += ["abilities:", f"  {task}:", *_ability_lines(ability)]
@@ -133,6 +137,12 @@ def profile_text(name: str, task: TaskKind, ability: Ability, base: ModelProfile
         if kind != task:
             lines += [f"  {kind}:", *_ability_lines(other)]
     return "\n".join(lines) + "\n"
+
+
+def _id(name: str) -> str:
+    """As an id of a profile has to be; models are called all sorts of things, such as ``GPT-4 (2023)``."""
+    plain = _FOREIGN.sub("-", name).strip("-._:@/+")
+    return plain[:_ID_CHARS] or "model"
 
 
 def _other_facts(base: ModelProfile) -> Iterator[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tt_compute.errors import UsageError
+from tt_compute.plotting import new_figure, save_figure
 from tt_compute.replay.sweep import Row
 
 __all__ = ["plot_sweep"]
@@ -19,8 +18,7 @@ def plot_sweep(rows: Sequence[Row], path: Path) -> None:
     Raises:
         UsageError: The file cannot be written.
     """
-    library: Any = importlib.import_module("matplotlib.figure")
-    figure = library.Figure(figsize=(11, 5), layout="constrained")
+    figure = new_figure(11, 5)
     left, right = figure.subplots(1, 2, sharey=True)
     timed = all(row.figures.output_tokens_mean is not None for row in rows)
     amounts = ("output tokens", "latency, decode steps") if timed else ("samples", "waves")
@@ -34,10 +32,7 @@ def plot_sweep(rows: Sequence[Row], path: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
     left.set_ylabel("accuracy")
     left.legend(fontsize="small", loc="lower right")
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, rows: Sequence[Row], name: str, place: int) -> None:

@@ -12,12 +12,12 @@ import msgspec
 
 from tt_compute.client import AsyncClient
 from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
-from tt_compute.planning.json_file import replace_file
+from tt_compute.files import write_file
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import to_messages
 from tt_compute.replay.asked import Asked
 from tt_compute.replay.puzzles import Puzzle, PuzzleVerifier
-from tt_compute.replay.recording import Recording, lines_of
+from tt_compute.replay.recording import Once, Recording, lines_of
 from tt_compute.task_groups import first_error
 from tt_compute.types import Failed, Sample, SamplingParams, sample_seed
 from tt_compute.verify.base import Verifier
@@ -29,6 +29,13 @@ from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import ExactVerifier
 
 __all__ = ["Recorder", "Settings", "kept"]
+
+
+_BEGINNING = b'{"dataset":'
+"""Of every line."""
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_MODE = 0o666
+"""Less what the user's mask takes away."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,56 +57,64 @@ def kept(file: Path, settings: Settings, *, resume: bool) -> set[str]:
     """Questions that are complete in the file; what is not, a torn last line included, is taken out of it.
 
     Raises:
-        UsageError: The file is there and is not to be resumed, is no plain file, or holds samples of another
-            deployment or one question twice.
+        UsageError: The file is there and is not to be resumed, is no plain file, cannot be written, or holds
+            samples of another deployment or one question twice.
     """
-    if file.exists() and not file.is_file():
-        raise UsageError(f"{file} is no plain file", hint="name a file to record into")
-    if not file.exists() or not file.stat().st_size:
+    if not _size(file):
         return set()
     if not resume:
         raise UsageError(f"{file} is there", hint="--resume goes on with it; or name another file")
-    lines = [(line, *_examined(file, number, line, settings)) for number, line in lines_of(file)]
-    _check_once(file, [name for _, name, complete in lines if complete])
-    good = [line.rstrip(b"\n") + b"\n" for line, _, complete in lines if complete]
+    done: set[str] = set()
+    good: list[bytes] = []
+    once = Once(file)
+    for number, line in lines_of(file):
+        one = _examined(file, number, line, settings)
+        if one is not None:
+            name = str(one.question_id)
+            once.check(number, name, f"the question {name!r}")
+            done.add(name)
+            good.append(line.rstrip(b"\n") + b"\n")
+    write_file(file, b"".join(good))
+    return done
+
+
+def _size(file: Path) -> int:
+    """Bytes that are there; refuses, before anything is drawn for it, what cannot be written to."""
     try:
-        # A link stays one.
-        replace_file(Path(os.path.realpath(file)), b"".join(good))
+        there = file.exists()
+        if there and not file.is_file():
+            raise UsageError(f"{file} is no plain file", hint="name a file to record into")
+        os.close(os.open(file, _APPEND, _MODE))
+        if not there:
+            os.unlink(os.path.realpath(file))  # noqa: PTH108 - realpath is the link's end
+        return file.stat().st_size if there else 0
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
-    return {name for _, name, complete in lines if complete}
 
 
-def _check_once(file: Path, names: Sequence[str]) -> None:
-    """Refuse a file that was put together of two: a question that counts twice would skew every figure.
-
-    Args:
-        file: For the error.
-        names: The question of each complete line.
-    """
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise UsageError(
-                f"{file} holds the question {name!r} twice", hint="take one of the lines out"
-            )
-        seen.add(name)
-
-
-def _examined(file: Path, number: int, line: bytes, settings: Settings) -> tuple[str, bool]:
-    """(question, whether it is complete)."""
+def _examined(file: Path, number: int, line: bytes, settings: Settings) -> Recording | None:
+    """The question of a line; None where it is not complete."""
     try:
         one = msgspec.json.decode(line, type=_Line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        if line.endswith(b"\n"):
+        if line.endswith(b"\n") or (number == 1 and not _is_torn(line)):
             raise UsageError(f"{file}:{number}: {error}") from error
-        return "", False
+        return None
     if one.deployment != settings.deployment:
         raise UsageError(
             f"{file}:{number}: was recorded from {one.deployment!r}, not {settings.deployment!r}",
             hint="one file holds one deployment; name another file",
         )
-    return str(one.question_id), len(one.samples) >= settings.samples
+    return one if len(one.samples) >= settings.samples else None
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a file that has no other line begins as ours do, or as a crash of the machine leaves one.
+
+    A text of the user's without a newline does not.
+    """
+    begun = line.strip(b"\0")
+    return begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun)
 
 
 class _Line(Recording, frozen=True, kw_only=True):
@@ -263,7 +278,7 @@ class Recorder:
     def _append(self, line: dict[str, Any]) -> None:
         data = msgspec.json.encode(line) + b"\n"
         try:
-            opened = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            opened = os.open(self._file, _APPEND, _MODE)
             try:
                 # Of a line that does not fit on the disk the rest is refused, not forgotten.
                 while data:

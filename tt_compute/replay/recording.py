@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +12,14 @@ import msgspec
 
 from tt_compute.errors import UsageError
 
-__all__ = ["Recording", "lines_of", "load_recordings"]
+__all__ = ["Once", "Recording", "lines_of", "load_recordings"]
 
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 """Far above thousands of samples of a question; keeps what is no such file from filling the memory."""
 
 Text = str | int | float
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+"""Tokens; far above any answer's."""
 _FORMAT = "docs/replay.md tells what a line holds"
 
 
@@ -55,19 +58,55 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
+class Once:
+    """Refuses a file that was put together of two: what counts twice would skew every figure.
+
+    Args:
+        file: For the error.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lines: dict[object, int] = {}
+
+    def check(self, number: int, key: object, what: str) -> None:
+        """Take in a line.
+
+        Args:
+            number: Its number.
+            key: What no other line may have.
+            what: The line, in the error's words.
+
+        Raises:
+            UsageError: An earlier one has it.
+        """
+        first = self._lines.setdefault(key, number)
+        if first != number:
+            raise UsageError(
+                f"{self._file}:{number}: {what} stands in line {first} already",
+                hint="take one of the two lines out",
+            )
+
+
 def load_recordings(file: Path) -> list[Recording]:
     """The questions of a file, in its order.
 
     Raises:
-        UsageError: The file cannot be read or holds no question; or a line is none, with its number.
+        UsageError: The file cannot be read, holds no question, or one line twice; or a line is none, with its number.
     """
     decoder = msgspec.json.Decoder(Recording)
     found: list[Recording] = []
+    once = Once(file)
     for number, line in lines_of(file):
         try:
-            found.append(decoder.decode(line))
+            one = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{file}:{number}: {error}", hint=_FORMAT) from error
+        # A question alone is no key: it may be recorded with several seeds or prompts.
+        once.check(
+            number, sha256(line.strip()).digest(), f"all of it, question {one.question_id!r},"
+        )
+        found.append(one)
     if not found:
         raise UsageError(f"{file}: holds no question", hint=_FORMAT)
     return found
@@ -81,6 +120,9 @@ def lines_of(file: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with file.open("rb") as opened:
+            # Editors on Windows begin a file with it.
+            if opened.read(len(BOM_UTF8)) != BOM_UTF8:
+                opened.seek(0)
             lines = iter(lambda: opened.readline(_MAX_LINE_BYTES + 1), b"")
             for number, line in enumerate(lines, 1):
                 if len(line) > _MAX_LINE_BYTES:

@@ -5,6 +5,7 @@ It holds no headers, no keys and no names of requests; of the service nothing bu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -14,8 +15,9 @@ import msgspec
 from tt_compute import errors
 from tt_compute.errors import BackendError, TTComputeError, UsageError
 from tt_compute.planning.json_file import JsonFile
+from tt_compute.testing.json_places import line_of
 from tt_compute.testing.lines import Json, dump
-from tt_compute.types import Delta, Event, Failed, GenerateRequest, ModelInfo, Sample, Usage
+from tt_compute.types import Delta, Event, Failed, GenerateRequest, ModelInfo, Sample, Timing, Usage
 
 __all__ = [
     "CassetteError",
@@ -36,6 +38,9 @@ _VERSION: Final = 1
 REWRITE = "record it again: pytest --ttc-live --ttc-record=rewrite"
 _MOST_TOKENS = 10**9
 """Far above any prompt or answer."""
+_MOST_S = 10**6
+_AT = re.compile(r"`(\$[^`]*)`$")
+"""The path that an error ends with."""
 _NOT_PART = ("deadline", "tags")
 """Of a request, what is another one in every run. So is the seed of a request that was given none."""
 
@@ -99,12 +104,32 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if sum(one is not None for one in (self.delta, self.sample, self.failed)) != 1:
             raise ValueError("an event is one of `delta`, `sample` and `failed`")
         ended = self.sample or self.failed
-        used: dict[str, int] = {} if ended is None else msgspec.structs.asdict(ended.usage)
-        for name, tokens in used.items():
-            if not 0 <= tokens <= _MOST_TOKENS:
-                raise ValueError(
-                    f"`usage.{name}` is {tokens}, and must be from 0 to {_MOST_TOKENS}"
-                )
+        if ended is not None:
+            _check_usage(ended.usage)
+        if self.sample is not None:
+            _check_timing(self.sample.timing)
+
+
+def _check_usage(usage: Usage) -> None:
+    for name, tokens, most in (
+        ("input_tokens", usage.input_tokens, _MOST_TOKENS),
+        ("cached_tokens", usage.cached_tokens, usage.input_tokens),
+        ("output_tokens", usage.output_tokens, _MOST_TOKENS),
+    ):
+        if not 0 <= tokens <= most:
+            raise ValueError(f"`usage.{name}` is {tokens}, and must be from 0 to {most}")
+
+
+def _check_timing(timing: Timing) -> None:
+    for name, seconds in (
+        ("first_token_s", timing.first_token_s),
+        ("total_s", timing.total_s),
+        ("queue_s", timing.queue_s),
+        ("prefill_s", timing.prefill_s),
+        ("decode_s", timing.decode_s),
+    ):
+        if seconds is not None and not 0 <= seconds <= _MOST_S:
+            raise ValueError(f"`timing.{name}` is {seconds}, and must be from 0 to {_MOST_S}")
 
 
 class Interaction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -188,7 +213,10 @@ def read_cassette(path: Path) -> Recorded:
         recorded = msgspec.convert(tree, Recorded)
         _check_sense(recorded)
     except (msgspec.ValidationError, UsageError, ValueError) as error:
-        raise CassetteError(f"{path} is damaged: {error}", hint=REWRITE) from error
+        at = _AT.search(str(error))
+        text = path.read_text(encoding="utf-8")
+        line = "" if at is None else f":{line_of(text, at[1])}"
+        raise CassetteError(f"{path}{line} is damaged: {error}", hint=REWRITE) from error
     return recorded
 
 
@@ -198,15 +226,16 @@ def _check_sense(recorded: Recorded) -> None:
         if not played.models:
             raise ValueError(f"deployment {name!r} has no model")
     for number, one in enumerate(recorded.interactions):
-        place = f"interactions[{number}]"
+        place = f"$.interactions[{number}]"
         if one.drawn < 0:
-            raise ValueError(f"{place}.drawn: expected at least 0, got {one.drawn}")
+            raise ValueError(f"expected at least 0, got {one.drawn} - at `{place}.drawn`")
         ended: set[int] = set()
-        for entry in one.events:
+        for count, entry in enumerate(one.events):
             event = event_of(entry)
             if not 0 <= event.index < one.drawn or event.index in ended:
                 raise ValueError(
-                    f"{place}: an event of sample {event.index}, which was not drawn or had ended"
+                    f"an event of sample {event.index}, which was not drawn or had ended "
+                    f"- at `{place}.events[{count}]`"
                 )
             if not isinstance(event, Delta):
                 ended.add(event.index)

@@ -153,6 +153,9 @@ def _logger() -> logging.Logger:
 
 def _in_a_line(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, web.RequestPayloadError):
+        # Of a body that is not encoded as its headers say.
+        error = error.__cause__
     if isinstance(error, HttpProcessingError):
         first = error.message.partition("\n")[0].rstrip(":")
         record.msg, record.args, record.exc_info = f"a request was refused: {first}", (), None

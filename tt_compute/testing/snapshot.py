@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from tt_compute.errors import UsageError
-from tt_compute.planning.json_file import replace_file
+from tt_compute.files import replace_file
 from tt_compute.planning.types import Plan
 from tt_compute.testing.lines import Json, dump, rounded
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import anyio
 
-from tt_compute.errors import GenerationClosed, InvalidRequestError, UsageError
+from tt_compute.backend import second_consumer
+from tt_compute.errors import GenerationClosed, InvalidRequestError
 from tt_compute.types import Delta, Event, Failed, Sample
 from tt_compute_backends.engine.messages import (
     Cancel,
@@ -106,10 +107,7 @@ class LocalGeneration:
             BackendError: The engine is gone and every index has had its event.
         """
         if self._consumed:
-            raise UsageError(
-                "two tasks iterate over one generation",
-                hint="iterate in one task and hand the events on from there",
-            )
+            raise second_consumer()
         self._consumed = True
         try:
             while not self._buffer:

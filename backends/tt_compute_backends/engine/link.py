@@ -160,6 +160,8 @@ def _spawn(noise: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=noise,
         bufsize=0,
+        # Ctrl-C at the terminal reaches the whole group, and would end a process that has only begun.
+        process_group=0,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_weights import FolderWeights
+from tt_compute_backends.llama.layout import GGUF
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec
 from tt_compute_backends.text.gguf_text import splitter_name
 from tt_compute_backends.text.model import TextModel, open_text
@@ -23,22 +24,6 @@ __all__ = ["write_gguf"]
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 _BLOCK: Final = 32
-_NAMES: Final = {
-    "attention_norm": "attn_norm.weight",
-    "q": "attn_q.weight",
-    "k": "attn_k.weight",
-    "v": "attn_v.weight",
-    "o": "attn_output.weight",
-    "q_bias": "attn_q.bias",
-    "k_bias": "attn_k.bias",
-    "v_bias": "attn_v.bias",
-    "q_norm": "attn_q_norm.weight",
-    "k_norm": "attn_k_norm.weight",
-    "ffn_norm": "ffn_norm.weight",
-    "gate": "ffn_gate.weight",
-    "up": "ffn_up.weight",
-    "down": "ffn_down.weight",
-}
 _library = cast("Any", gguf)
 
 
@@ -125,7 +110,7 @@ def _vocabulary(document: Any, size: int) -> tuple[list[str], list[int]]:
 def _add_layer(
     writer: Any, index: int, weights: LayerWeights, spec: LlamaSpec, *, paired: bool
 ) -> None:
-    for field, name in _NAMES.items():
+    for field, name in GGUF.fields.items():
         values: F32 | None = getattr(weights, field)
         if values is None:
             continue

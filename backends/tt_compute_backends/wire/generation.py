@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
+from tt_compute.backend import second_consumer
 from tt_compute.errors import (
     BackendError,
     ConnectionFailed,
     GenerationClosed,
     ServerError,
-    UsageError,
 )
 from tt_compute.types import Clock, Event, GenerateRequest, Usage
 from tt_compute_backends.wire.decode import Answer, XGroq, decode_answer, usage_of
@@ -122,7 +122,7 @@ class WireGeneration:
 
     async def __anext__(self) -> Event:
         if self._waiter is not None:
-            raise UsageError("a generation has one consumer at a time")
+            raise second_consumer()
         while not self._events:
             if not self._rows:
                 raise StopAsyncIteration
