@@ -4,7 +4,13 @@
 
 One half of the questions teaches, as a store would be taught: one run of each, of 1, 2, 4, 8 or 16 samples, judged
 right or wrong. The other half judges: votes of each budget, by several orders of the recorded samples. Both halves
-take both roles, in several splits. ``--also FILE`` adds recordings made by ``ttc record --logprobs``.
+take both roles, in several splits. ``--also FILE`` adds recordings, such as those of the embedded model:
+
+    python benchmarks/questions.py "times tables" "word problems" --count 100 --seed 7 > questions.jsonl
+    ttc record smollm2_greedy.jsonl --questions questions.jsonl --deployment local/smollm2-135m-openvino \
+        --samples 1 --temperature 0 --max-tokens 128 --task math --logprobs
+    ttc record smollm2_sampled.jsonl --questions questions.jsonl --deployment local/smollm2-135m-openvino \
+        --samples 8 --max-tokens 128 --task math --logprobs
 """
 
 from __future__ import annotations

@@ -151,8 +151,6 @@ def _slope(judged: Sequence[_Judged], centre: float, spread: float) -> float:
         return gradient > SHRINKAGE * slope
 
     low, high = 0.0, _STEEPEST
-    if not rises(low):
-        return low
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if rises(middle) else (low, middle)
