@@ -44,6 +44,7 @@ BUDGETS = (1, 2, 4, 8, 16)
 TAUGHT = (10, 20, 50, 100)
 EXPLANATION = """\
 Of each question of one half one run was judged, of {budgets} samples at random; the other half judges. {splits} random splits, both roles, {orders} orders of the samples.
+Recordings named `smollm2` are of the embedded model on times tables and word problems; the head of the script tells how to make them.
 Runs in which no sample holds an answer have no confidence and are left out.
 Loss: mean of -ln of the probability given to what turned out true. Brier: mean squared error. ECE: mean distance of confidence and accuracy over ten parts of equal size. AUC: how often a right answer is surer than a wrong one.
 Less than votes: difference to the first line, negative is better, with a 95 % interval (bootstrap over questions)."""
@@ -51,7 +52,7 @@ NAMES = """\
 - **votes**: the ability model alone, Bayes over which answer is right.
 - **votes, recalibrated**: the same, its log-odds shifted and scaled by logistic regression; whatever log-probabilities bring must be more than this.
 - **log-probability alone**: logistic regression on the mean log-probability of all samples, blind to the votes.
-- **both**: what the product does: the log-odds of the votes, moved by the mean log-probability of the samples that gave the answer.
+- **both**: what the product does: the log-odds of the votes, moved by the mean log-probability of the samples that gave the answer. How cautious it is (one posterior standard deviation) was chosen on these recordings.
 - **both, mean of all samples**: the same by the mean of all samples, whatever they answered.
 - **both, every sample multiplied**: a normal distribution for right samples, one for wrong ones, and each sample of the answer counted as news of its own."""
 
@@ -203,7 +204,7 @@ def comparison(found: Mapping[int, Mapping[str, Sequence[Told]]], resamples: int
 
 
 def learning(pool: Pool, repeat: Experiment) -> str:
-    """How many judged runs it takes."""
+    """How many judged runs it takes, by how many samples are drawn then."""
     rows: list[list[object]] = []
     most = len(pool.questions) // 2
     for count in sorted({min(count, most) for count in TAUGHT}):
@@ -220,7 +221,7 @@ def learning(pool: Pool, repeat: Experiment) -> str:
                             told[budget].setdefault(name, []).append(said)
         gains = (intervals(one["both"], one["votes"], repeat.resamples)[0] for one in told.values())
         rows.append([count, *gains])
-    return markdown(["judged runs", *(f"{budget} samples" for budget in pool.budgets)], rows)
+    return markdown(["judged runs", *(f"{budget} drawn" for budget in pool.budgets)], rows)
 
 
 def described(pool: Pool) -> str:

@@ -80,6 +80,12 @@ def test_what_tells_nothing_moves_nothing() -> None:
     assert found.moved(0.7, found.centre - 0.1) == pytest.approx(0.7, abs=0.02)
 
 
+def test_few_answers_that_tell_nothing_seldom_move_anything() -> None:
+    """A slope that chance makes is within a standard deviation of 0 five times in six, or below it."""
+    slopes = [effect(answers(40, 0.0, seed=seed)).slope for seed in range(100)]
+    assert slopes.count(0.0) > 70
+
+
 def test_a_model_that_is_surer_where_it_errs_is_left_alone() -> None:
     found = effect(answers(400, -15.0))
     assert found.slope == 0

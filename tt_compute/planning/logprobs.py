@@ -27,12 +27,15 @@ from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.observations import Observation
 from tt_compute.planning.similarity import similarity
 
-__all__ = ["LEAST_ANSWERS", "SHRINKAGE", "LogprobEffect", "judged_answers", "logprob_effect"]
+__all__ = ["LEAST_ANSWERS", "LogprobEffect", "judged_answers", "logprob_effect"]
 
 LEAST_ANSWERS = 20
 """Judged answers below which nothing is made of log-probabilities."""
-SHRINKAGE = 2.0
-"""Precision of the prior of the slope, a normal distribution around 0, per standard deviation of l."""
+_PRECISION = 1.0
+"""Of the slope's prior, a normal distribution around 0, where l is in units of its standard deviation."""
+_CAUTION = 1.0
+"""Posterior standard deviations that are taken off the slope: what it is at least. Taken as it is, few answers of
+a model whose log-probabilities tell nothing made confidence worse on recorded samples."""
 _STEEPEST = 10.0
 """Change of the log-odds per standard deviation that no slope exceeds."""
 _HALVINGS = 40
@@ -78,7 +81,7 @@ def logprob_effect(
     observations: tuple[Observation, ...],
     prompt_tokens: int | None = None,
 ) -> LogprobEffect | None:
-    """Logistic regression on the log-probability, the votes' log-odds given: the slope's maximum a posteriori.
+    """Logistic regression on the log-probability, the votes' log-odds given, with a slope that it is at least.
 
     Args:
         ability: By which votes are judged.
@@ -140,21 +143,30 @@ def _of_votes(ability: TaskAbility, votes: tuple[int, ...], abstained: int) -> f
 
 
 def _slope(judged: Sequence[_Judged], centre: float, spread: float) -> float:
-    """Per standard deviation: the root of the posterior's derivative, which falls throughout."""
+    """Per standard deviation: the maximum a posteriori, less ``_CAUTION``; never below 0."""
     places = [(one, (one.logprob - centre) / spread) for one in judged]
 
     def rises(slope: float) -> bool:
+        """Whether the posterior does, whose derivative falls throughout."""
         gradient = math.fsum(
             one.weight * place * (one.right - _chance(one.log_odds + slope * place))
             for one, place in places
         )
-        return gradient > SHRINKAGE * slope
+        return gradient > _PRECISION * slope
 
     low, high = 0.0, _STEEPEST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if rises(middle) else (low, middle)
-    return low
+    return max(0.0, low - _CAUTION / math.sqrt(_curvature(places, low)))
+
+
+def _curvature(places: Sequence[tuple[_Judged, float]], slope: float) -> float:
+    """Of the posterior's logarithm: one over the variance of the normal distribution that touches it."""
+    chances = ((one, place, _chance(one.log_odds + slope * place)) for one, place in places)
+    return _PRECISION + math.fsum(
+        one.weight * place * place * chance * (1 - chance) for one, place, chance in chances
+    )
 
 
 def _log_odds(chance: float) -> float:
