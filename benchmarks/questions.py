@@ -2,10 +2,16 @@
 
 Four sets: times tables to 12, one-step word problems, capitals, multiple choice on everyday facts. All are
 made here from plain tables, so that no data set has to be fetched and the answers are beyond doubt.
+
+    python benchmarks/questions.py "times tables" "word problems" --count 100 > questions.jsonl
+
+writes them for ``ttc record``.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 from collections.abc import Callable
 from typing import Literal
@@ -199,3 +205,19 @@ SETS: dict[str, Callable[[random.Random], Question]] = {
     "capitals": _capital,
     "multiple choice": _choice,
 }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="questions for ttc record")
+    parser.add_argument("sets", nargs="+", choices=SETS)
+    parser.add_argument("--count", type=int, default=100, help="of each set")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for name in options.sets:
+        for place, one in enumerate(questions(name, options.count, options.seed)):
+            line = {"dataset": name, "question_id": f"{name} {place}"}
+            print(json.dumps({**line, "question": one.text, "gold": one.gold}))
+
+
+if __name__ == "__main__":
+    main()

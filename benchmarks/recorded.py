@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tt_compute.planning.observations import Observation
+from tt_compute.prompts import estimate_tokens, to_messages
 from tt_compute.stopping import StopRule, fewest_more
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Recorded",
     "best_of",
     "halves",
+    "load_file",
     "load_gym",
     "load_gym_cells",
     "load_pools",
@@ -35,10 +37,14 @@ _CHARS_PER_TOKEN = 4
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """One question: of each sample its answer (``RIGHT``, another number, None = none) and its length."""
+    """One question: of each sample its answer (``RIGHT``, another number, None = none), and what else is known."""
 
     answers: tuple[int | None, ...]
     tokens: tuple[float, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    """Mean log-probability per token."""
+    prompt_tokens: int | None = None
+    """As the planner estimates them."""
 
     def observation(self) -> Observation:
         counts = Counter(answer for answer in self.answers if answer is not None)
@@ -70,6 +76,11 @@ def load_pools(folder: Path) -> dict[str, list[Recorded]]:
     return pools
 
 
+def load_file(path: Path) -> list[Recorded]:
+    """The questions of one recording, as ``ttc record`` makes them."""
+    return [_question(line) for line in _lines(path)]
+
+
 def load_gym(folder: Path) -> dict[tuple[str, str], list[Recorded]]:
     """(model, kind of task) -> questions with three samples; cells that are missing are left out."""
     return {key: list(cells.values()) for key, cells in load_gym_cells(folder).items()}
@@ -88,6 +99,7 @@ def load_gym_cells(folder: Path) -> dict[tuple[str, str], dict[str, Recorded]]:
             found[model, kind][line["id"]] = Recorded(
                 answers=_pattern(scores, pattern),
                 tokens=tuple(max(1.0, count / _CHARS_PER_TOKEN) for count in chars),
+                prompt_tokens=estimate_tokens(to_messages("x" * line["qc"])),
             )
     return dict(found)
 
@@ -148,7 +160,15 @@ def _question(line: Any) -> Recorded:
             answers.append(None)
         else:
             answers.append(names.setdefault(sample, len(names) + 1))
-    return Recorded(answers=tuple(answers), tokens=_tokens(line))
+    logprobs = tuple(line["logprob"]) if "logprob" in line else None
+    return Recorded(
+        answers=tuple(answers),
+        tokens=_tokens(line),
+        logprobs=logprobs,
+        prompt_tokens=estimate_tokens(to_messages(line["question"]))
+        if "question" in line
+        else None,
+    )
 
 
 def _tokens(line: Any) -> tuple[float, ...] | None:

@@ -1,8 +1,10 @@
-"""Estimated P(the answer is right) of a finished run, by what is known of the models that gave it."""
+"""Estimated P(the answer is right) of a run, by what is known of the models that gave it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -10,17 +12,22 @@ from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.escalation import by_vote
 from tt_compute.planning.estimates import Estimates
+from tt_compute.planning.logprobs import logprob_effect
+from tt_compute.planning.observations import Observation
 from tt_compute.planning.panels import agreement_confidence
+from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import gate_of
 from tt_compute.strategies.base import Outcome, Strategy
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.panel import Panel
+from tt_compute.types import Sample
 
 __all__ = ["Asked", "Confidence", "confidence_in"]
 
-Confidence = Callable[[Outcome], float | None]
+Confidence = Callable[[Outcome, Mapping[int, str]], float | None]
+"""(what was found, deployment of each sample that ended) -> P(the answer is right); None is unknown."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +36,16 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskKind
     prompt_tokens: int
     estimates: Estimates
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one deployment of the plan."""
+
+    deployment: str
+    ability: TaskAbility
+    observations: tuple[Observation, ...]
+    """That samples drawn like the plan's left, for what log-probabilities tell."""
+    prompt_tokens: int
 
 
 def confidence_in(
@@ -43,26 +60,37 @@ def confidence_in(
         specs: The run's deployments, by rung.
     """
     greedy = chosen.sampling.temperature == 0
-    abilities = [_ability(asked, spec, greedy=greedy) for spec in specs]
+    known = [_known(asked, spec, greedy=greedy) for spec in specs]
     if isinstance(strategy, Panel):
-        return _of_panel([one.mean for one in abilities], [spec.model.id for spec in specs])
+        rates = [one.ability.mean for one in known]
+        return _of_panel(rates, [spec.model.id for spec in specs])
     if chosen.then is not None:
-        alone = _ability(asked, specs[1], greedy=chosen.then.sampling.temperature == 0)
-        abilities[1:] = [_later(abilities[0], alone, chosen)]
-    return lambda outcome: _confidence(abilities, outcome)
+        alone = _known(asked, specs[1], greedy=chosen.then.sampling.temperature == 0)
+        harder = _later(known[0].ability, alone.ability, chosen)
+        # The judged answers were to all questions, these are to harder ones.
+        known[1:] = [msgspec.structs.replace(alone, ability=harder, observations=())]
+    return lambda outcome, served_by: _confidence(known, outcome, served_by)
 
 
 def _of_panel(rates: Sequence[float | None], models: Sequence[str]) -> Confidence:
     """Of one that asks a model twice nothing is known."""
     known = [rate for rate in rates if rate is not None]
     if len(known) < len(rates) or len({*models}) < len(models):
-        return lambda _: None
-    return lambda outcome: agreement_confidence(known, outcome.by_rung)
+        return lambda _outcome, _served_by: None
+    return lambda outcome, _served_by: agreement_confidence(known, outcome.by_rung)
 
 
-def _ability(asked: Asked, spec: DeploymentSpec, *, greedy: bool) -> TaskAbility:
-    ability = ability_of(spec.model, asked.task, asked.estimates, asked.prompt_tokens)
-    return ability.greedy() if greedy else ability
+def _known(asked: Asked, spec: DeploymentSpec, *, greedy: bool) -> _Known:
+    # As the planner takes it, so that both rest on the same figures, which are made once.
+    prompt_tokens = length_band(asked.prompt_tokens)
+    ability = ability_of(spec.model, asked.task, asked.estimates, prompt_tokens)
+    seen = asked.estimates.greedy if greedy else asked.estimates.observations
+    return _Known(
+        deployment=spec.id,
+        ability=ability.greedy() if greedy else ability,
+        observations=seen.get((spec.model.id, asked.task), ()),
+        prompt_tokens=prompt_tokens,
+    )
 
 
 def _later(first: TaskAbility, second: TaskAbility, chosen: Candidate) -> TaskAbility:
@@ -73,14 +101,39 @@ def _later(first: TaskAbility, second: TaskAbility, chosen: Candidate) -> TaskAb
     return second.on(by_vote(first, second.questions, rule, chosen.first_samples).questions)
 
 
-def _confidence(abilities: list[TaskAbility], outcome: Outcome) -> float | None:
-    """What the votes say of the answer; None for answers that something else picked, not a vote."""
+def _confidence(
+    known: Sequence[_Known], outcome: Outcome, served_by: Mapping[int, str]
+) -> float | None:
+    """What votes and log-probabilities say of the answer; None for answers that something else picked."""
     if outcome.stop_reason == "verifier" or any(one.score is not None for one in outcome.ended):
         return None
-    if len(abilities) > 1 and outcome.stage == 0 and outcome.own_votes is not None:
+    if len(known) > 1 and outcome.stage == 0 and outcome.own_votes is not None:
         return None
     if not outcome.votes and len(outcome.ended) > 1:
         return None
     abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
     votes = [count for _, count in outcome.votes] or [1]
-    return vote_confidence(abilities[outcome.stage], votes, abstentions)
+    own = known[outcome.stage]
+    confidence = vote_confidence(own.ability, votes, abstentions)
+    logprob = _logprob(own.deployment, outcome, served_by)
+    if confidence is None or logprob is None:
+        return confidence
+    effect = logprob_effect(own.ability, own.observations, own.prompt_tokens)
+    return confidence if effect is None else effect.moved(confidence, logprob)
+
+
+def _logprob(deployment: str, outcome: Outcome, served_by: Mapping[int, str]) -> float | None:
+    """Mean over the deployment's samples that gave the answer, as the store takes it."""
+    answer = outcome.answer
+    found = [
+        one.event.mean_logprob
+        for one in outcome.ended
+        if isinstance(one.event, Sample)
+        and finished(one)
+        and answer is not None
+        and one.answer is not None
+        and one.answer.text == answer.text
+        and served_by.get(one.index, deployment) == deployment
+    ]
+    told = [logprob for logprob in found if logprob is not None and math.isfinite(logprob)]
+    return statistics.fmean(told) if told else None

@@ -10,6 +10,7 @@ from inspect import isawaitable
 import anyio
 import msgspec
 
+from tt_compute.confidences import Confidence
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.dispatch.spend import Cap
@@ -33,8 +34,6 @@ from tt_compute.verify.verifiers import reliability_of
 from tt_compute.watching import StreamEvent, Watch
 
 __all__ = ["Execution", "Job"]
-
-Confidence = Callable[[Outcome], float | None]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,13 +168,13 @@ class Execution:
     def standing(self) -> Standing:
         """The best answer so far."""
         found = self._watch.outcome()
-        alone = not self._openings.elsewhere
+        known = not self._openings.elsewhere and found.answer is not None
         return Standing(
             answer=None if found.answer is None else found.answer.text,
             text=found.text,
             winner=found.winner,
             posterior=found.stop_posterior,
-            confidence=self.job.confidence(found) if alone and found.answer is not None else None,
+            confidence=self.job.confidence(found, self._openings.served_by) if known else None,
         )
 
     def result(self) -> Result:
@@ -216,7 +215,7 @@ class Execution:
     def _confidence(self, outcome: Outcome) -> float | None:
         """Unknown where other prompts took part, unless it is about them: an ability is of the request's own."""
         further = self._openings.elsewhere and not self.job.confidence_spans
-        return None if further else self.job.confidence(outcome)
+        return None if further else self.job.confidence(outcome, self._openings.served_by)
 
     def _out_of_time(self) -> bool:
         deadline = self.job.request.deadline
@@ -302,7 +301,8 @@ def _total(*costs_usd: float | None) -> float | None:
 def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
     whole = [one for one in outcome.ended if finished(one) and one.index not in elsewhere]
     answered = [one for one in whole if one.answer is not None]
-    accepted, refused = _verdicts(job.verifier, answered)
+    verdicts = _verdicts(job.verifier, answered)
+    accepted = sum(verdicts.values())
     votes = outcome.own_votes
     if votes is None:
         votes = tuple(count for _, count in outcome.votes)
@@ -312,17 +312,17 @@ def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
         votes=votes or ((1,) if alone else ()),
         abstained=len(whole) - len(answered),
         accepted=accepted,
-        refused=refused,
+        refused=len(verdicts) - accepted,
+        verdicts=verdicts,
         greedy=job.chosen.sampling.temperature == 0,
         prompt_tokens=estimate_tokens(job.request.messages),
         elsewhere=elsewhere,
     )
 
 
-def _verdicts(verifier: Verifier | None, answered: Sequence[Ended]) -> tuple[int, int]:
-    """Samples that were accepted and refused; none of either by a verifier that may err."""
+def _verdicts(verifier: Verifier | None, answered: Sequence[Ended]) -> dict[int, bool]:
+    """Which samples were accepted, by index; of none where the verifier may err."""
     if verifier is None or reliability_of(verifier) != Reliability():
-        return 0, 0
-    scores = [one.score for one in answered if one.score is not None]
-    accepted = sum(score >= verifier.accepts_at for score in scores)
-    return accepted, len(scores) - accepted
+        return {}
+    least = verifier.accepts_at
+    return {one.index: one.score >= least for one in answered if one.score is not None}

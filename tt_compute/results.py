@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -59,6 +60,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     refused: int = 0
     """By the verifier."""
+    verdicts: Mapping[int, bool] = {}
+    """Of the samples that a verifier which does not err judged, by index: whether it accepted them."""
     greedy: bool = False
     """Drawn at temperature 0."""
     prompt_tokens: int | None = None

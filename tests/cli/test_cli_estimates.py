@@ -55,6 +55,30 @@ def test_show_tells_stated_and_learned(ttc: Ttc) -> None:
     assert "mock, math: 4 questions" in shown
     assert f"{rate['stated']:.1%}" in shown
     assert f"{rate['learned']:.1%}" in shown
+    answers = ability["logprobs"]["answers"]
+    assert ability["logprobs"] == {"answers": answers, "centre": None, "slope": None}
+    assert f"log-probabilities of {answers} judged answers: nothing yet" in shown
+
+
+def test_show_tells_what_log_probabilities_are_worth(ttc: Ttc) -> None:
+    with tt.Client() as client:
+        for seed in range(30):
+            result = client.solve(
+                "What is 6 times 7?",
+                deployment="mock",
+                strategy="single",
+                temperature=0.8,
+                seed=seed,
+            )
+            client.feedback(result.id, correct=(result.samples[0].mean_logprob or 0) > -0.5)
+    (ability,) = ttc("estimates", "show", "--mock", "--json").document["abilities"]
+    found = ability["logprobs"]
+    assert 20 <= found["answers"] <= 30
+    assert found["slope"] > 0
+    told = (
+        f"{found['slope'] / 10:+.2g} of log-odds for a tenth of a nat above {found['centre']:.3f}"
+    )
+    assert told in ttc("estimates", "show", "--mock").out
 
 
 def test_show_of_nothing_says_what_teaches(ttc: Ttc) -> None:

@@ -78,6 +78,33 @@ def test_feedback_moves_the_next_plan(connect: Connect, correct: bool) -> None:
 
 
 @pytest.mark.usefixtures("real")
+def test_confidence_learns_what_log_probabilities_are_worth(connect: Connect) -> None:
+    """Of a model that is right where it is sure of its words, answers differ in confidence by how sure it was."""
+    client = connect(answers=["The answer is 42."], deployment=REAL)
+
+    def solve(seed: int) -> tuple[str, float, float]:
+        result = client.solve("6 * 7 = ?", strategy="single", temperature=0.8, seed=seed)
+        (sample,) = result.samples
+        assert sample.mean_logprob is not None
+        assert result.confidence is not None
+        return result.id, sample.mean_logprob, result.confidence
+
+    taught = [solve(seed) for seed in range(30)]
+    assert len({confidence for _, _, confidence in taught}) == 1
+    middle = sorted(logprob for _, logprob, _ in taught)[15]
+    for name, logprob, _ in taught:
+        client.feedback(name, correct=logprob > middle)
+    seen = sorted((logprob, confidence) for _, logprob, confidence in map(solve, range(30)))
+    assert seen[0][1] < 0.35
+    assert seen[-1][1] > 0.65
+    assert [confidence for _, confidence in seen] == sorted(confidence for _, confidence in seen)
+    (ability,) = client.estimates().abilities
+    assert ability.logprobs.answers == 30
+    assert (ability.logprobs.slope or 0) > 0
+    assert ability.greedy_logprobs.answers == 0
+
+
+@pytest.mark.usefixtures("real")
 def test_what_was_learned_outlives_the_client(connect: Connect) -> None:
     first = connect(deployment=REAL)
     before = quality(first.plan("6 * 7 = ?"))

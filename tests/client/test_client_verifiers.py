@@ -102,7 +102,10 @@ def test_what_a_judge_of_unknown_reliability_picks_is_of_unknown_quality(
 
 def test_only_a_judge_that_is_known_to_be_exact_teaches(connect: Callable[..., Client]) -> None:
     result = solve(connect(["It is 42."]), "judge=grader")
-    assert (result.tally.accepted, result.tally.refused) == (0, 0)
+    assert (result.tally.accepted, result.tally.refused, result.tally.verdicts) == (0, 0, {})
+    result = solve(connect(["It is 42.1."]), "numeric=42,0.5")
+    assert (result.tally.accepted, result.tally.refused) == (1, 0)
+    assert set(result.tally.verdicts.values()) == {True}
 
 
 def test_a_judge_that_does_not_exist_is_refused_before_anything_is_drawn(

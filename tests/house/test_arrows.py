@@ -54,7 +54,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "results": GROUND | {"planning"},
     "store": GROUND | {"paths", "planning", "results", "sqlite"},
-    "reporting": GROUND | {"store"},
+    "reporting": GROUND | {"store", "strategies"},
     "dispatch": GROUND
     | {
         "backend",

@@ -16,7 +16,7 @@ from tt_compute.cli.table import columns
 from tt_compute.errors import InvalidRequestError
 from tt_compute.learning import evidence_of, forget, take_in, what_was_learned
 from tt_compute.planning.evidence_file import load_evidence, save_evidence
-from tt_compute.planning.learned import AbilityLearned, Learned, Moved
+from tt_compute.planning.learned import AbilityLearned, Learned, LogprobsLearned, Moved
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.setup import Setup
 
@@ -166,7 +166,18 @@ def _tell_ability(output: Output, one: AbilityLearned) -> None:
         ("tokens, p95", *_moved(one.completion_tokens_p95, "{:.0f}")),
     ]
     output.lay(columns(rows, header=("", "stated", "learned"), right=(1, 2)))
+    for how, logprobs in (("", one.logprobs), ("greedy ", one.greedy_logprobs)):
+        if logprobs.answers:
+            output.say(_told_by_logprobs(how, logprobs))
     output.say("")
+
+
+def _told_by_logprobs(how: str, one: LogprobsLearned) -> str:
+    answers = counted(one.answers, f"judged {how}answer")
+    if one.slope is None or one.centre is None:
+        return f"log-probabilities of {answers}: nothing yet, confidence rests on votes"
+    tenth = f"{one.slope / 10:+.2g} of log-odds for a tenth of a nat"
+    return f"log-probabilities of {answers}: {tenth} above {one.centre:.3f}"
 
 
 def _observed(number: int, weight: float, what: str) -> str:

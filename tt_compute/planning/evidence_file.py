@@ -132,7 +132,9 @@ def _is_question(one: Observation) -> bool:
     whole = all(0 <= count < _LARGEST for count in counts) and all(
         1 <= count < _LARGEST for count in groups
     )
-    return whole and 0 < one.samples < _LARGEST and 0 < one.weight <= 1
+    logprobs = (one.right_logprob, one.wrong_logprob)
+    likely = all(abs(known or 0.0) < _LARGEST for known in logprobs)
+    return whole and likely and 0 < one.samples < _LARGEST and 0 < one.weight <= 1
 
 
 def _is_length(one: LengthEvidence) -> bool:

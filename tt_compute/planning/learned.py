@@ -8,14 +8,15 @@ from typing import cast
 
 import msgspec
 
-from tt_compute.planning.ability import ability_of
+from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.estimates import Estimates, History, Import, LeftOut, SpeedEvidence
+from tt_compute.planning.logprobs import judged_answers, logprob_effect
 from tt_compute.planning.observations import Observation
 from tt_compute.planning.performance import Pace
 from tt_compute.planning.roofline import UnknownFact
 from tt_compute.profiles.schema import Ability, DeploymentSpec, ModelProfile, TaskKind
 
-__all__ = ["AbilityLearned", "Learned", "Moved", "SpeedLearned", "learned"]
+__all__ = ["AbilityLearned", "Learned", "LogprobsLearned", "Moved", "SpeedLearned", "learned"]
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,17 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 
     stated: float | None
     learned: float | None
+
+
+class LogprobsLearned(msgspec.Struct, frozen=True, kw_only=True):
+    """How the confidence in an answer depends on the mean log-probability of the samples that gave it."""
+
+    answers: int
+    """Judged ones whose log-probability is known."""
+    centre: float | None
+    """Mean log-probability per token that changes nothing; None with ``slope``."""
+    slope: float | None
+    """Change of the log-odds per nat; None = too few answers, and confidence rests on votes alone."""
 
 
 class AbilityLearned(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +57,9 @@ class AbilityLearned(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the popular one among the wrong answers."""
     abstain_share: Moved
     """Share of the samples that are not right which hold no answer."""
+    logprobs: LogprobsLearned
+    """Of varied samples, what their log-probabilities tell of an answer."""
+    greedy_logprobs: LogprobsLearned
     samples_weight: float
     """What the samples count for whose lengths were seen."""
     completion_tokens_mean: Moved
@@ -129,9 +144,20 @@ def _ability(model: ModelProfile, task: TaskKind, estimates: Estimates) -> Abili
             learned=agreement if now.questions is None else now.questions.agreement,
         ),
         abstain_share=Moved(stated=stated.abstain_share, learned=now.abstain_share),
+        logprobs=_logprobs(now, varied),
+        greedy_logprobs=_logprobs(now.greedy(), greedy),
         samples_weight=math.fsum(one.n for one in estimates.lengths.get(key, ())),
         completion_tokens_mean=Moved(stated=stated.tokens_mean, learned=now.tokens_mean),
         completion_tokens_p95=Moved(stated=stated.tokens_p95, learned=now.tokens_p95),
+    )
+
+
+def _logprobs(ability: TaskAbility, observations: tuple[Observation, ...]) -> LogprobsLearned:
+    effect = logprob_effect(ability, observations)
+    return LogprobsLearned(
+        answers=judged_answers(observations),
+        centre=None if effect is None else effect.centre,
+        slope=None if effect is None else effect.slope,
     )
 
 

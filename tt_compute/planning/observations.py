@@ -45,6 +45,10 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Of this question among all."""
     prompt_tokens: int | None = None
     """Length of its prompt; None = unknown."""
+    right_logprob: float | None = None
+    """Mean log-probability per token of the samples known to be right; None = unknown."""
+    wrong_logprob: float | None = None
+    """That of the samples which gave the answer known to be wrong, of refused ones where a verifier judged."""
 
     @property
     def samples(self) -> int:

@@ -5,6 +5,7 @@ Newer rows count more: each counts half of what the one does that is ``_HALF_LIF
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +42,10 @@ _WEIGHTS = "CASE WHEN samples.model = receipts.model THEN receipts.weights END"
 _CREDITS = f"""
     SELECT receipts.number, samples.model, receipts.deployment, receipts.weights, receipts.task,
            receipts.greedy, receipts.correct, receipts.votes, receipts.abstained, receipts.accepted,
-           receipts.refused, receipts.prompt_tokens, sum(samples.agrees), count(*)
+           receipts.refused, receipts.prompt_tokens, sum(samples.agrees), count(*),
+           avg(CASE WHEN samples.agrees THEN samples.mean_logprob END),
+           avg(CASE WHEN samples.accepted THEN samples.mean_logprob END),
+           avg(CASE WHEN NOT samples.accepted THEN samples.mean_logprob END)
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {{which}}
                               ORDER BY number DESC LIMIT :runs)
@@ -224,6 +228,10 @@ class Credit(NamedTuple):
     """Finished samples of this model that gave the run's answer."""
     finished: int
     """Of this model."""
+    agreeing_logprob: float | None
+    """Mean over those samples of their mean log-probabilities, as far as they are known."""
+    accepted_logprob: float | None
+    refused_logprob: float | None
 
     def observation(self, weight: float) -> Observation | None:
         """What it teaches; None = nothing."""
@@ -237,6 +245,8 @@ class Credit(NamedTuple):
                 refused=self.refused + (self.accepted if wrong else 0),
                 abstained=self.abstained,
                 weight=weight,
+                right_logprob=None if wrong else _finite(self.accepted_logprob),
+                wrong_logprob=None if wrong else _finite(self.refused_logprob),
             )
         if self.correct is None:
             told = Observation(unsure=votes, abstained=self.abstained, weight=_UNJUDGED * weight)
@@ -248,6 +258,8 @@ class Credit(NamedTuple):
             unsure=() if self.correct else votes[1:],
             abstained=self.abstained,
             weight=weight,
+            right_logprob=_finite(self.agreeing_logprob) if self.correct else None,
+            wrong_logprob=None if self.correct else _finite(self.agreeing_logprob),
         )
 
     def _shared(self, weight: float) -> Observation | None:
@@ -258,6 +270,11 @@ class Credit(NamedTuple):
         if self.correct:
             return Observation(right=self.agreeing, refused=rest, weight=weight)
         return Observation(wrong=(self.agreeing,) if self.agreeing else (), weight=weight)
+
+
+def _finite(logprob: float | None) -> float | None:
+    """None for what some services say of a token that they left out."""
+    return logprob if logprob is not None and math.isfinite(logprob) else None
 
 
 def _observations(found: Iterable[Credit]) -> dict[Key, tuple[Observation, ...]]:

@@ -89,6 +89,7 @@ def sample_rows(result: Result, number: int) -> Iterator[tuple[Value, ...]]:
             "output_tokens": sample.output_tokens,
             "answered": sample.answer is not None,
             "agrees": _agrees(sample, result),
+            "accepted": result.tally.verdicts.get(sample.index),
             "mean_logprob": sample.mean_logprob,
             "score": sample.score,
         }

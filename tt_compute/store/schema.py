@@ -91,6 +91,7 @@ SAMPLE_COLUMNS = {
     "output_tokens": "INTEGER NOT NULL",
     "answered": "INTEGER NOT NULL",
     "agrees": "INTEGER NOT NULL",  # its answer is the run's answer
+    "accepted": "INTEGER",  # by the verifier, NULL where it did not judge, or may err
     "mean_logprob": "REAL",
     "score": "REAL",
 }
