@@ -21,7 +21,7 @@ import msgspec
 
 from recorded import RIGHT, Recorded, load_pools
 from report import conditions, markdown, percent, write
-from stop_rules_peers import PEERS, Ended, plurality, quadrature
+from stop_rules_peers import PEERS, Ended, ended, plurality, quadrature
 from tt_compute.stopping import (
     NO_VOTE,
     OpenPprRule,
@@ -86,7 +86,8 @@ def ours(rule: StopRule) -> Vote:
     """A vote in deficit waves."""
 
     def vote(answers: Answers, tokens: Sequence[float]) -> Ended:
-        votes, used, waves = Votes(), 0, 0
+        votes, used = Votes(), 0
+        ends: list[int] = []
         places: dict[int, int] = {}
         while more := fewest_more(rule, votes, len(answers) - used):
             new = (
@@ -94,16 +95,15 @@ def ours(rule: StopRule) -> Vote:
                 for one in answers[used : used + more]
             )
             votes = Votes([*votes.order, *new])
-            used, waves = used + more, waves + 1
-        leaders = plurality(answers[:used])
-        return Ended(samples=used, tokens=sum(tokens[:used]), leaders=leaders, waves=waves)
+            used += more
+            ends.append(used)
+        return ended(answers, tokens, ends)
 
     return vote
 
 
 def fixed(answers: Answers, tokens: Sequence[float]) -> Ended:
-    leaders = plurality(answers)
-    return Ended(samples=len(answers), tokens=sum(tokens), leaders=leaders, waves=1)
+    return ended(answers, tokens, [len(answers)])
 
 
 def play(

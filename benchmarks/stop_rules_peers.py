@@ -6,13 +6,14 @@ Each takes one question's samples in the order of drawing and says where it stop
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-__all__ = ["ADAPTIVE_IN_WAVES", "PEERS", "Ended", "plurality", "quadrature"]
+__all__ = ["ADAPTIVE_IN_WAVES", "PEERS", "Ended", "ended", "plurality", "quadrature"]
 
 Answers = Sequence[int | None]
 _THRESHOLD = 0.95
@@ -27,6 +28,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """The answer; several where luck decides between them; none without votes."""
     waves: int
     """Samples that follow one upon the other."""
+    steps: float
+    """Decode steps until the answer, a wave's being those of its longest sample."""
     cancelled_tokens: float = 0.0
     """The part of ``tokens`` in samples that were cut."""
 
@@ -42,13 +45,13 @@ def adaptive_consistency(answers: Answers, tokens: Sequence[float], wave: int = 
 
     The package draws one sample at a time; ``wave`` more at once is how it is run where time counts.
     """
-    drawn = waves = 0
-    while drawn < len(answers):
-        drawn, waves = min(drawn + wave, len(answers)), waves + 1
-        first, second = _top_two(answers[:drawn])
+    ends: list[int] = []
+    while not ends or ends[-1] < len(answers):
+        ends.append(min(wave * (len(ends) + 1), len(answers)))
+        first, second = _top_two(answers[: ends[-1]])
         if first and quadrature(first, second) >= _THRESHOLD:
             break
-    return _ended(answers, tokens, drawn, waves)
+    return ended(answers, tokens, ends)
 
 
 def consol_sprt(answers: Answers, tokens: Sequence[float]) -> Ended:
@@ -58,30 +61,31 @@ def consol_sprt(answers: Answers, tokens: Sequence[float]) -> Ended:
         first, second = _top_two(answers[:drawn])
         ratio = first * math.log(p1 / 0.5) + second * math.log((1 - p1) / 0.5)
         if ratio >= math.log((1 - beta) / alpha) or ratio <= math.log(beta / (1 - alpha)):
-            return _ended(answers, tokens, drawn, drawn)
-    return _ended(answers, tokens, len(answers), len(answers))
+            return ended(answers, tokens, range(1, drawn + 1))
+    return ended(answers, tokens, range(1, len(answers) + 1))
 
 
 def esc(answers: Answers, tokens: Sequence[float], window: int = 5) -> Ended:
     """ESC's code: whole windows; "no answer" agrees with itself; a unanimous window is the answer."""
     whole = len(answers) // window * window
-    for end in range(window, whole + 1, window):
+    ends = range(window, whole + 1, window)
+    for end in ends:
         mine = answers[end - window : end]
         if len(set(mine)) == 1:
             leaders = () if mine[0] is None else (mine[0],)
-            waves = end // window
-            return Ended(samples=end, tokens=sum(tokens[:end]), leaders=leaders, waves=waves)
-    return _ended(answers, tokens, whole, whole // window)
+            found = ended(answers, tokens, range(window, end + 1, window))
+            return msgspec.structs.replace(found, leaders=leaders)
+    return ended(answers, tokens, ends)
 
 
 def its_hub_adaptive(answers: Answers, tokens: Sequence[float]) -> Ended:
     """its_hub 1.2.0, AdaptiveSelfConsistency: after 2, 4, 8, ... samples, 75 % of all of them agree."""
-    drawn, waves = 2, 1
-    while drawn < len(answers):
-        if _top_two(answers[:drawn])[0] >= 0.75 * drawn:
-            return _ended(answers, tokens, drawn, waves)
-        drawn, waves = 2 * drawn, waves + 1
-    return _ended(answers, tokens, len(answers), waves)
+    ends = [2]
+    while ends[-1] < len(answers):
+        if _top_two(answers[: ends[-1]])[0] >= 0.75 * ends[-1]:
+            return ended(answers, tokens, ends)
+        ends.append(2 * ends[-1])
+    return ended(answers, tokens, [*ends[:-1], len(answers)])
 
 
 def its_hub_beta(answers: Answers, tokens: Sequence[float], width: int = 32) -> Ended:
@@ -108,6 +112,7 @@ def its_hub_beta(answers: Answers, tokens: Sequence[float], width: int = 32) -> 
         tokens=burnt,
         leaders=plurality(seen),
         waves=math.ceil(len(answers) / width),
+        steps=now,
         cancelled_tokens=burnt - whole,
     )
 
@@ -165,6 +170,20 @@ def _top_two(answers: Answers) -> tuple[int, int]:
     return first, second
 
 
-def _ended(answers: Answers, tokens: Sequence[float], drawn: int, waves: int) -> Ended:
-    leaders = plurality(answers[:drawn])
-    return Ended(samples=drawn, tokens=sum(tokens[:drawn]), leaders=leaders, waves=waves)
+def ended(answers: Answers, tokens: Sequence[float], ends: Sequence[int]) -> Ended:
+    """A vote of all that was drawn.
+
+    Args:
+        answers: Of all samples.
+        tokens: Of all samples.
+        ends: How many had been drawn with each wave.
+    """
+    drawn = ends[-1] if ends else 0
+    waves = [tokens[start:end] for start, end in itertools.pairwise((0, *ends))]
+    return Ended(
+        samples=drawn,
+        tokens=sum(tokens[:drawn]),
+        leaders=plurality(answers[:drawn]),
+        waves=len(waves),
+        steps=sum(map(max, waves)),
+    )

@@ -31,14 +31,19 @@ SETS = (
 RULES = ("beta", "beta:0.8", "dirichlet", "esc", "lead", "ppr", "agreement", "certain")
 SHUFFLES = 10
 SEED = 0
-HEADER = ["rule", "", "accuracy, % (95 %)", "samples", "tokens", "cancelled", "waves"]
+AHEAD = (0.7, 0.3)
+HEADER = [
+    "rule", "", "accuracy, % (95 %)", "samples", "tokens", "cancelled", "waves", "latency"
+]  # fmt: skip
 EXPLANATION = f"""\
 Ours run the strategy `majority` itself, on recorded samples in virtual time (`ttc replay`), in deficit waves: only what could still end the vote is drawn.
 Peers are restated from their packages' code, none of which was installed or run; they see the same samples in the same {SHUFFLES} orders.
 Answers compare as `--equal math`; a sample without an answer has no vote, save in ESC's code, where "no answer" is an answer.
 its_hub's Beta decodes all samples at once, votes in the order of ending and pays for what it cancels; MATH-100 has no recorded tokens, so there it cannot be told from one that waits.
 The interval is Wilson's over the questions; MATH-500 is 40 questions with three seeds each, so its interval is too narrow. Waves: samples that follow one upon the other, one by one as many as samples.
-Cancelled: the part of the tokens in samples that were cut."""
+Cancelled: the part of the tokens in samples that were cut.
+Latency: decode steps until the answer over those of one wave of all samples, where every row of a batch advances by one token a step.
+Ahead from a chance: samples are drawn, too, that the vote will need with that chance; its answers stay the same."""
 Vote = Callable[[Sequence[int | None], Sequence[float]], Ended]
 
 
@@ -70,25 +75,25 @@ async def table(
     budget = len(questions[0].right)
     lab = Lab(questions, seed=SEED, shuffles=SHUFFLES, bill=None)
     baselines = await lab.baselines(budget)
+    full = baselines.fixed_n.latency_tokens_mean
+
+    def row(name: str, note: str, found: Figures | Means) -> list[object]:
+        return [*_row(name, note, found), _latency(found, full)]
+
     rows = [
-        _row("one sample", "", baselines.single),
-        _row(f"fixed {budget}", "", baselines.fixed_n),
+        row("one sample", "", baselines.single),
+        row(f"fixed {budget}", "", baselines.fixed_n),
     ]
     for policy in (fixed(4), *_policies(budget)):
         label = f"`{policy.stop_rule}`" if policy.stop_rule else f"fixed {policy.budget}"
-        note = (
-            "ours"
-            if policy.wave in (budget, policy.budget)
-            else f"ours, at most {policy.wave} at once"
-        )
-        rows.append(_row(label, note if policy.stop_rule else "", await lab.figures(policy)))
-    rows += [_row(label, "ours", await lab.figures(one)) for label, one in further.items()]
+        rows.append(row(label, _note(policy, budget), await lab.figures(policy)))
+    rows += [row(label, "ours", await lab.figures(one)) for label, one in further.items()]
     orders = orders_of(questions, SEED, SHUFFLES)
     known = [(question, await _classes(question)) for question in questions]
     peers: dict[str, Vote] = {**PEERS, **ADAPTIVE_IN_WAVES}
     for label, vote in peers.items():
-        rows.append(_row(label, "as described", _played(known, orders, vote, timed=lab.timed)))
-    rows.append(_row(f"any of {budget} right", "", baselines.oracle))
+        rows.append(row(label, "as described", _played(known, orders, vote, timed=lab.timed)))
+    rows.append(row(f"any of {budget} right", "", baselines.oracle))
     title = f"### {name}: {len(questions)} questions, {budget} samples each"
     return f"{title}\n\n{markdown(HEADER, rows)}"
 
@@ -97,6 +102,19 @@ def _policies(budget: int) -> Iterator[Policy]:
     for rule in RULES:
         yield Policy(strategy="majority", stop_rule=rule, budget=budget, wave=budget)
     yield Policy(strategy="majority", stop_rule="beta", budget=budget, wave=4)
+    for rule in ("beta", "beta:0.8", "lead"):
+        for ahead in AHEAD:
+            yield Policy(
+                strategy="majority", stop_rule=rule, budget=budget, wave=budget, ahead=ahead
+            )
+
+
+def _note(policy: Policy, budget: int) -> str:
+    if policy.stop_rule is None:
+        return ""
+    if policy.ahead < 1:
+        return f"ours, ahead from {policy.ahead:.0%}"
+    return "ours" if policy.wave == budget else f"ours, at most {policy.wave} at once"
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +127,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     """None without recorded tokens, as what follows from them."""
     cancelled_tokens_mean: float | None
     waves_mean: float
+    latency_tokens_mean: float | None
 
 
 async def _classes(question: Question) -> list[int | None]:
@@ -155,6 +174,7 @@ def _played(
             statistics.fmean(one.cancelled_tokens for one in ended) if timed else None
         ),
         waves_mean=statistics.fmean(one.waves for one in ended),
+        latency_tokens_mean=statistics.fmean(one.steps for one in ended) if timed else None,
     )
 
 
@@ -169,3 +189,9 @@ def _row(name: str, note: str, found: Figures | Means) -> list[object]:
         *("unknown" if cell is None else f"{cell:.0f}" for cell in cells),
         f"{found.waves_mean:.2f}",
     ]
+
+
+def _latency(found: Figures | Means, full: float | None) -> str:
+    if found.latency_tokens_mean is None or full is None:
+        return "unknown"
+    return f"{found.latency_tokens_mean / full:.2f}"

@@ -127,6 +127,7 @@ class Execution:
                     wave=job.chosen.wave,
                     stop_rule=job.chosen.stop_rule,
                     weight=job.chosen.weight,
+                    ahead=job.chosen.ahead,
                     verifier=job.verifier,
                     rng=random.Random(job.seed),  # noqa: S311 - breaks ties, guards nothing
                     observer=self._watch,

@@ -42,7 +42,8 @@ from tt_compute.verify.equality import get_equality
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
-from tt_compute.weights import check_weighted_rule, parse_weight
+from tt_compute.vote_options import check_vote_options
+from tt_compute.weights import parse_weight
 
 __all__ = ["Prepared", "Requests"]
 
@@ -313,6 +314,7 @@ def _request(
         strategy=strategy,
         stop_rule=options.get("stop"),
         weight=None if weighting is None else weighting.name,
+        ahead=options.get("ahead"),
         has_verifier=judge is not None,
         reliability=reliability_of(judge),
         logprobs=max(sampling.logprobs, needs.logprobs, least),
@@ -328,9 +330,8 @@ def _strategy(options: SolveOptions) -> str | None:
         InvalidRequestError: Options exclude each other: one of them would be ignored.
     """
     strategy, stop = _strategy_name(options), options.get("stop")
-    if options.get("weight") is not None:
-        _check_weight(options)
-        return "majority"
+    if voting := check_vote_options(options, strategy):
+        return voting
     scored = stop is not None and is_score_rule(stop)
     holders = (None, "best_of_n") if scored else (None, "majority", "cascade")
     if stop is not None and strategy not in holders:
@@ -350,28 +351,6 @@ def _strategy(options: SolveOptions) -> str | None:
             hint="leave one of the two out; a verifier asks for the strategy 'best_of_n'",
         )
     return strategy or "best_of_n"
-
-
-def _check_weight(options: SolveOptions) -> None:
-    """Refuse what does not go with votes that weigh."""
-    weighting = parse_weight(options.get("weight") or "")
-    strategy, verifier = _strategy_name(options), options.get("verifier")
-    if strategy not in (None, "majority"):
-        raise InvalidRequestError(
-            f"votes weigh by {weighting.name!r}, and the strategy {strategy!r} holds none",
-            hint="leave `weight` out, or use the strategy 'majority'",
-        )
-    check_weighted_rule(options.get("stop"), weighting)
-    if weighting.judged and verifier is None:
-        raise InvalidRequestError(
-            f"the weight {weighting.name!r} needs a verifier",
-            hint="pass verifier=, or use the weight 'logprob'",
-        )
-    if verifier is not None and not weighting.judged:
-        raise InvalidRequestError(
-            f"a verifier was given, and votes that weigh by {weighting.name!r} ask none",
-            hint="leave one of the two out, or use the weight 'verifier'",
-        )
 
 
 def _pinned(options: SolveOptions) -> Strategy | None:

@@ -49,6 +49,7 @@ def test_save_says_where_and_leaves_the_document_alone(ttc: Ttc, home: Path) -> 
     assert file["chosen"].pop("then") is None
     assert file["chosen"].pop("weight") is None
     assert file["chosen"].pop("members") == []
+    assert file["chosen"].pop("ahead") == 1
     assert file["chosen"] == done.document["chosen"]
 
 
@@ -259,7 +260,7 @@ def test_a_plan_that_no_longer_holds_is_refused(
 def test_margins_stand_below_the_table_and_in_the_document(ttc: Ttc) -> None:
     line = (
         *("plan", ASKED, "--max-latency-s", "2", "--deployment", "mock/strong"),
-        *("--stop", "beta", "--strategy", "majority"),
+        *("--stop", "beta", "--ahead", "1"),
     )
     out = ttc(*line).out
     assert "One second more: mock/strong, majority of up to 4" in out
@@ -277,4 +278,5 @@ def test_where_nothing_is_to_be_gained_nothing_is_said(ttc: Ttc) -> None:
 
 
 def test_the_table_is_said_to_be_the_frontier(ttc: Ttc) -> None:
-    assert "Shown is the frontier: 4 candidates" in ttc("plan", ASKED, "--deployment", "mock").out
+    line = ("plan", ASKED, "--deployment", "mock", "--ahead", "1")
+    assert "Shown is the frontier: 4 candidates" in ttc(*line).out

@@ -277,7 +277,8 @@ def test_the_plan_is_readable_on_80_columns(spawn: Spawn, home: Path) -> None:
     (home / "ttc.yaml").write_text(
         "deployments: [local/smollm2-135m-openvino, mock/strong]\n", encoding="utf-8"
     )
-    shown = on_a_terminal(spawn, "plan", "6 * 7 = ?", env={"NO_COLOR": "1", "TERM": "dumb"})
+    line = ("plan", "6 * 7 = ?", "--ahead", "1")
+    shown = on_a_terminal(spawn, *line, env={"NO_COLOR": "1", "TERM": "dumb"})
     assert "…" not in shown
     lines = shown.replace("\r", "").splitlines()
     assert any(line.startswith("local/smollm2-135m-openvino") for line in lines)

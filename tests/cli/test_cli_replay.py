@@ -119,7 +119,8 @@ def test_a_sweep_of_every_rule_holds_every_rule(ttc: Ttc) -> None:
 
 def test_a_sweep_is_a_table_a_document_and_a_picture(ttc: Ttc, home: Path) -> None:
     """Every budget with every rule that was named, beside votes without one."""
-    arguments = ("replay", "samples.jsonl", "--sweep", "--stop", "beta", "--stop", "beta:0.9")
+    rules = ("--stop", "beta", "--stop", "beta:0.9", "--ahead", "1")
+    arguments = ("replay", "samples.jsonl", "--sweep", *rules)
     document = ttc(*arguments, "--json", "--plot", "sweep.png").document
     assert [(row["stop_rule"], row["budget"]) for row in document["sweep"]] == [
         (rule, budget)

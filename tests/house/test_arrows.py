@@ -89,6 +89,7 @@ CLIENT_LEVEL = {
     "streaming",
     "sync",
     "versions",
+    "vote_options",
     "watching",
 }
 TOP_LEVEL = {"bench", "cli", "replay", "testing", "server"}

@@ -199,6 +199,7 @@ def test_a_margin_in_json_tells_its_candidate_from_all_others() -> None:
             "stop_rule": "beta",
             "max_samples": 4,
             "wave": 2,
+            "ahead": 1.0,
         },
     }
 

@@ -188,7 +188,7 @@ def test_a_stricter_rule_draws_more(local: DeploymentSpec, clock: Clock) -> None
     planner = planner_of([local], clock)
 
     def samples(rule: str) -> float:
-        request = msgspec.structs.replace(REQUEST, stop_rule=rule)
+        request = msgspec.structs.replace(REQUEST, stop_rule=rule, ahead=1.0)
         plan = planner.plan(request, Objective())
         return max(one.predicted.samples_mean or 0 for one in plan.candidates)
 

@@ -70,6 +70,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="What votes weigh by: logprob, certainty, tail or verifier, each also with a temperature (:T).",
     ),
     click.option(
+        "--ahead",
+        type=float,
+        help="Chance from which on a vote draws samples before it is sure to need them: 1 none, 0 all at once; "
+        "default: the plan's choice.",
+    ),
+    click.option(
         "--equal",
         help="Which answers vote together: exact, numeric, math, semantic=DEPLOYMENT,THRESHOLD, or module:function; "
         "default: as the kind of task compares them.",

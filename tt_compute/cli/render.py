@@ -48,6 +48,8 @@ def plan_lines(chosen: Candidate) -> Text:
         what += f" of up to {chosen.first_samples}, {chosen.wave} at once"
     if chosen.stop_rule:
         what += f", stop rule {chosen.stop_rule}"
+    if chosen.ahead < 1:
+        what += f", ahead from {chosen.ahead:.0%}"
     where = ", ".join(_places(chosen))
     if chosen.then is not None:
         then, share = chosen.then, chosen.then.share
@@ -73,11 +75,13 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
     """The candidates worth looking at, by deployment; the chosen one is marked."""
     shown = list(rows)
     lines: list[Sequence[Cell] | Text] = []
+    levels = sorted({candidate.ahead for candidate, _ in shown} - {1.0}, reverse=True)
+    marks = {1.0: "", **{level: "+" * place for place, level in enumerate(levels, 1)}}
     places = dict.fromkeys(_where(candidate) for candidate, _ in shown)
     for place in places:
         lines.append(Text(printable(place), "bold"))
         lines += [
-            _candidate_row(candidate, chosen=chosen)
+            _candidate_row(candidate, marks[candidate.ahead], chosen=chosen)
             for candidate, chosen in shown
             if _where(candidate) == place
         ]
@@ -86,6 +90,8 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
     key = [] if plan.chosen is None else ["→ chosen"]
     if any(not candidate.feasible for candidate, _ in shown):
         key.append("x misses the objective")
+    ahead = ", ".join(f"{marks[level]} {level:.0%}" for level in levels)
+    key += [f"draws ahead what it needs with a chance of {ahead}"] if levels else []
     rejected = [f"rejected  {item.deployment}: {item.reason}" for item in plan.rejected]
     notes = [Text(printable(line), "dim") for line in ("   ".join(key), *rejected)]
     return Text("\n").join([table, *notes])
@@ -160,14 +166,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _candidate_row(candidate: Candidate, *, chosen: bool) -> Sequence[Cell]:
+def _candidate_row(candidate: Candidate, mark: str, *, chosen: bool) -> Sequence[Cell]:
     predicted = candidate.predicted
     style = "bold green" if chosen else ("" if candidate.feasible else "dim")
     cells = (
         f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
         _strategy(candidate),
         str(candidate.max_samples),
-        str(candidate.wave),
+        f"{candidate.wave}{mark}",
         _probability(predicted.quality),
         _seconds(predicted.latency_p50_s),
         _seconds(predicted.latency_p95_s),

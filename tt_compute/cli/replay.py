@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -50,6 +51,8 @@ _REPLAYED = (_ONE_SAMPLE, _VOTE, _VERIFIED)
 """Strategies that need nothing but answers and what was measured of them."""
 _RECORDED = ("logprob", "verifier")
 """Weights that recordings hold: mean log-probabilities, and rewards or verdicts."""
+_AHEADS = (1.0, 0.7, 0.3)
+"""That a sweep tries: what plans choose from."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -63,6 +66,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     verifier: str | None
     budget: int | None
     wave: int | None
+    ahead: float | None
     seed: int
     shuffles: int
     equal: Equality
@@ -108,6 +112,12 @@ def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int |
     show_default=True,
     metavar="N|deficit",
     help="Most samples in flight; deficit: as many as could end the run.",
+)
+@click.option(
+    "--ahead",
+    type=click.FloatRange(0, 1),
+    help="Chance from which on a vote draws samples before it is sure to need them: 1 none, 0 all at once; "
+    "default: 1, with --sweep several.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the samples' order.")
 @click.option(
@@ -177,6 +187,11 @@ def _check(asked: _Asked) -> None:
             f"a verifier was given, and the strategy {asked.strategy!r} asks none",
             hint=f"leave it out, or use --strategy {_VERIFIED} or --weight verifier",
         )
+    if asked.ahead is not None and (asked.strategy != _VOTE or asked.weight is not None):
+        raise InvalidRequestError(
+            "only a vote in which all count alike draws ahead of need",
+            hint=f"leave --ahead out, or use --strategy {_VOTE} without --weight",
+        )
     if asked.picture is not None:
         if not asked.sweeping:
             raise InvalidRequestError("--plot draws a sweep", hint="add --sweep, or leave it out")
@@ -233,10 +248,22 @@ def _policies(asked: _Asked, budget: int) -> list[Policy]:
     sizes = budgets(budget) if asked.sweeping else [budget]
     # A rule cannot end a vote of one sample any earlier.
     sizes = [size for size in sizes if size > 1] or sizes
-    return [_policy(asked, stop, size) for stop in stops for size in sizes]
+    return [
+        _policy(asked, stop, size, ahead)
+        for stop in stops
+        for size in sizes
+        for ahead in _aheads(asked, stop)
+    ]
 
 
-def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
+def _aheads(asked: _Asked, stop: str | None) -> Sequence[float]:
+    if asked.ahead is not None:
+        return [asked.ahead]
+    votes = asked.strategy == _VOTE and asked.weight is None and stop is not None
+    return _AHEADS if asked.sweeping and votes else [1.0]
+
+
+def _policy(asked: _Asked, stop: str | None, budget: int, ahead: float) -> Policy:
     weighting = _weighting(asked)
     judged = asked.strategy == _VERIFIED or (weighting is not None and weighting.judged)
     verifier = parse_verifier(asked.verifier or "exact") if judged else None
@@ -252,6 +279,7 @@ def _policy(asked: _Asked, stop: str | None, budget: int) -> Policy:
         wave=min(wave, budget),
         verifier=verifier,
         weight=None if weighting is None else weighting.name,
+        ahead=ahead,
     )
 
 

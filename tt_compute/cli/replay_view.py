@@ -50,19 +50,21 @@ def sweep_view(rows: Sequence[Row], questions: int) -> Text:
             "*" if row.pareto else "",
             _weighed(row.policy),
             row.policy.stop_rule or _OUT_OF_SIGHT,
+            _OUT_OF_SIGHT if row.policy.ahead == 1 else f"{row.policy.ahead:.0%}",
             str(row.policy.budget),
             *_cells(row.figures),
         )
         for row in rows
     ]
-    header = ("", "strategy", "stop rule", "budget", *_HEADER)
+    header = ("", "strategy", "stop rule", "ahead", "budget", *_HEADER)
     table = columns(lines, header=header, right=range(3, len(header)))
     note = "* nothing else is as accurate, as cheap and as quick"
     return Text("\n").join([Text(counted(questions, "question")), table, Text(note)])
 
 
 def _name(policy: Policy) -> str:
-    return _weighed(policy) + (f", {policy.stop_rule}" if policy.stop_rule else "")
+    ahead = "" if policy.ahead == 1 else f" ahead from {policy.ahead:.0%}"
+    return _weighed(policy) + (f", {policy.stop_rule}{ahead}" if policy.stop_rule else "")
 
 
 def _weighed(policy: Policy) -> str:

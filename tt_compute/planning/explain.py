@@ -169,8 +169,9 @@ def _weighed(candidate: Candidate) -> str:
 
 
 def _rule(candidate: Candidate) -> str:
-    """One that is not the usual."""
-    return "" if candidate.stop_rule in (None, "beta") else f" under {candidate.stop_rule}"
+    """One that is not the usual, and how far it draws ahead of need."""
+    rule = "" if candidate.stop_rule in (None, "beta") else f" under {candidate.stop_rule}"
+    return rule if candidate.ahead == 1 else f"{rule} ahead from {candidate.ahead:.0%}"
 
 
 def _label(candidate: Candidate) -> str:

@@ -40,7 +40,7 @@ class Margin(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with what tells the candidate from all others."""
         one = self.candidate
-        names = ("deployment", "strategy", "stop_rule", "max_samples", "wave")
+        names = ("deployment", "strategy", "stop_rule", "max_samples", "wave", "ahead")
         return {
             "give": self.give,
             "gain": self.gain,

@@ -3,7 +3,7 @@
 What is left out, because something that stays is as good in every figure:
 
 * a vote at any wave but the widest that raises the deployment's throughput: deficit waves draw the same
-  samples at any width, wider ones in less time;
+  samples at any width, wider ones in less time; how far a vote draws ahead of need is weighed instead;
 * best-of-n at a wave that another one of the same budget equals or beats in time, cost and energy;
 * budgets of 1 for anything but ``single``, and votes of more than ``MAX_VOTE_BUDGET``;
 * where quality is unknown, all budgets but the whole: nothing tells them apart;
@@ -72,6 +72,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Those that a plan may choose from: of votes, or one of scores; None = the whole budget is drawn."""
     weight: str | None = None
     """What votes weigh by."""
+    ahead: tuple[float, ...] = (1.0,)
+    """Chances from which on votes may draw ahead of need, 1 first."""
     max_tokens: int | None
     """The caller's limit; None leaves it to the plan."""
     greedy: bool
@@ -100,6 +102,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     max_samples: int
     wave: int
     weight: str | None = None
+    ahead: float = 1.0
     quality: float | None
     samples_mean: float | None
     figures: Figures
@@ -313,17 +316,23 @@ class _Options:
             wave = self._best_width(min(budget, self._cap))
             seen: set[float | None] = set()
             for rule in self._wanted.stop_rules:
-                shape = self._vote(rule, budget, wave)
-                # Of rules that come to the same, the first; where nothing is known, all do.
-                if shape.samples_mean not in seen:
-                    seen.add(shape.samples_mean)
-                    width = min(wave, shape.widest or wave)
-                    yield self._option("majority", budget, width, shape, rule)
+                for ahead in self._aheads(wave, known=known):
+                    shape = self._vote(rule, budget, wave, ahead)
+                    # Of rules that come to the same, the first; where nothing is known, all do.
+                    if shape.samples_mean not in seen:
+                        seen.add(shape.samples_mean)
+                        width = min(wave, shape.widest or wave)
+                        yield self._option("majority", budget, width, shape, rule, ahead=ahead)
 
-    def _vote(self, rule: str | None, budget: int, wave: int) -> RunShape:
+    def _aheads(self, wave: int, *, known: bool) -> tuple[float, ...]:
+        """Only one where nothing tells them apart."""
+        timed = known and self._lengths is not None and wave > 1
+        return self._wanted.ahead if timed else self._wanted.ahead[:1]
+
+    def _vote(self, rule: str | None, budget: int, wave: int, ahead: float) -> RunShape:
         """One that weighs is predicted as a plain one, of the whole budget: it never takes more."""
         counted = rule if self._wanted.weight is None else None
-        shape = majority_run(self._ability, self._lengths, counted, budget, wave)
+        shape = majority_run(self._ability, self._lengths, counted, budget, wave, ahead=ahead)
         return msgspec.structs.replace(shape, quality=None) if _judged(self._wanted) else shape
 
     def _best_of_n(self) -> Iterator[Option]:
@@ -378,7 +387,14 @@ class _Options:
         return best
 
     def _option(
-        self, strategy: str, budget: int, wave: int, shape: RunShape, rule: str | None = None
+        self,
+        strategy: str,
+        budget: int,
+        wave: int,
+        shape: RunShape,
+        rule: str | None = None,
+        *,
+        ahead: float = 1.0,
     ) -> Option:
         tokens = None if self._lengths is None else self._lengths.mean_cut
         return Option(
@@ -387,6 +403,7 @@ class _Options:
             max_samples=budget,
             wave=wave,
             weight=self._wanted.weight if strategy == "majority" else None,
+            ahead=ahead,
             quality=shape.quality,
             samples_mean=shape.samples_mean,
             figures=self._meter.figures(shape, tokens),

@@ -87,6 +87,7 @@ def _of_strategy(candidate: Candidate) -> Iterator[tuple[str, str]]:
             yield "stop_rule", error.message
     if candidate.weight is not None:
         yield from _of_weight(candidate, candidate.weight)
+    yield from _of_ahead(candidate)
 
 
 def _of_weight(candidate: Candidate, weight: str) -> Iterator[tuple[str, str]]:
@@ -96,6 +97,14 @@ def _of_weight(candidate: Candidate, weight: str) -> Iterator[tuple[str, str]]:
         check_weighted_rule(candidate.stop_rule, parse_weight(weight))
     except UsageError as error:
         yield "weight", error.message
+
+
+def _of_ahead(candidate: Candidate) -> Iterator[tuple[str, str]]:
+    plain = candidate.strategy == "majority" and candidate.weight is None
+    if not 0 <= candidate.ahead <= 1:
+        yield "ahead", f"expected 0 to 1, got {candidate.ahead}"
+    elif candidate.ahead < 1 and not plain:
+        yield "ahead", "only a vote in which all count alike draws ahead of need"
 
 
 def _of_stage(then: Stage, most: int) -> Iterator[tuple[str, str]]:

@@ -24,22 +24,19 @@ from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed,
 from tt_compute.planning.delays import delays
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.kv_cache import rows_that_fit
-from tt_compute.planning.menu import PREDICTED, Offer, Then, Wanted, make_offer, sampling_for
+from tt_compute.planning.menu import Offer, Then, Wanted, make_offer, sampling_for
+from tt_compute.planning.open_choices import aheads_of, stop_rules_of, strategies_of
 from tt_compute.planning.refusals import refusals
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection, Stage
 from tt_compute.profiles.schema import DeploymentSpec
-from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.types import Capabilities, Clock, SamplingParams
-from tt_compute.weights import check_weighted_rule, parse_weight
 
 __all__ = ["PlanRequest", "Planner"]
 
 _MENUS = 64
 """Kinds of request whose menus are kept."""
-_STOP_RULES = ("beta", "beta:0.8")
-"""Adaptive-Consistency's own threshold, and one that ends sooner where a vote is nearly clear."""
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,9 +189,10 @@ class Planner:
         wanted = Wanted(
             task=request.task,
             max_samples=objective.max_samples,
-            strategies=_strategies(request),
-            stop_rules=_stop_rules(request),
+            strategies=strategies_of(request),
+            stop_rules=stop_rules_of(request),
             weight=request.weight,
+            ahead=aheads_of(request),
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
@@ -305,6 +303,7 @@ class _Scribe:
             max_samples=option.max_samples,
             wave=option.wave,
             weight=option.weight,
+            ahead=option.ahead,
             feasible=not missed,
             violates=tuple(map(str, missed)),
             predicted=self._prediction(weighed),
@@ -381,51 +380,6 @@ class _Scribe:
         if context is None:
             return offer.max_tokens
         return min(offer.max_tokens, context - self._request.input_tokens)
-
-
-def _strategies(request: PlanRequest) -> tuple[str, ...]:
-    """The strategies that are open: the pinned one, or all that make sense.
-
-    A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
-    """
-    greedy = request.sampling.temperature == 0
-    if greedy and _strategy(request) in ("majority", "cascade"):
-        raise InvalidRequestError(
-            "at temperature 0 all samples are the same, and there is nothing to vote on",
-            hint="leave the temperature to the plan, or use the strategy 'single'",
-        )
-    wanted = _strategy(request)
-    if wanted is not None:
-        if wanted == "best_of_n" and not request.has_verifier:
-            raise InvalidRequestError(
-                "the strategy 'best_of_n' needs a verifier",
-                hint="pass verifier=, or use the strategy 'majority'",
-            )
-        return (wanted,)
-    if greedy:
-        return ("single",)
-    open_ones = PREDICTED if request.has_verifier else ("single", "majority", "cascade")
-    return tuple(one for one in open_ones if one != "cascade" or not request.one_deployment)
-
-
-def _strategy(request: PlanRequest) -> str | None:
-    """The one that is pinned, or that a pinned stop rule or weight is of."""
-    if request.weight is not None:
-        return "majority"
-    if request.strategy is not None or request.stop_rule is None:
-        return request.strategy
-    return "best_of_n" if is_score_rule(request.stop_rule) else "majority"
-
-
-def _stop_rules(request: PlanRequest) -> tuple[str | None, ...]:
-    if request.weight is not None:
-        check_weighted_rule(request.stop_rule, parse_weight(request.weight))
-        return (request.stop_rule,)
-    if request.stop_rule is None:
-        return _STOP_RULES
-    scored = _strategy(request) == "best_of_n"
-    parse = parse_score_rule if scored else parse_stop_rule
-    return (parse(request.stop_rule).name,)
 
 
 def _check_name(what: str, name: str, known: Sequence[str]) -> None:

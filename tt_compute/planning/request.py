@@ -33,6 +33,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """No cascade, unless it is pinned."""
     weight: str | None = None
     """Only votes that weigh by this."""
+    ahead: float | None = None
+    """Only votes that draw ahead of need from this chance on, 0 to 1; None leaves it to the plan."""
     predicted: Prediction | None = None
     """What the pinned strategy is expected to do, where whoever asks knows it; None = the planner predicts it."""
     priced_elsewhere: bool = False

@@ -8,6 +8,7 @@ counts the steps by how many rows are alive in them, so that a deployment's step
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -92,18 +93,32 @@ def _alone(tokens: float) -> Load:
 
 @lru_cache(maxsize=4096)
 def majority_run(
-    ability: TaskAbility, lengths: Lengths | None, rule: str | None, budget: int, wave: int
+    ability: TaskAbility,
+    lengths: Lengths | None,
+    rule: str | None,
+    budget: int,
+    wave: int,
+    *,
+    ahead: float = 1.0,
 ) -> RunShape:
-    """A vote in deficit waves; all unknown unless the ability is known in full."""
+    """A vote in deficit waves, and ahead of them; all unknown unless the ability is known in full.
+
+    What is drawn ahead of need follows from the trials, so that without ``lengths`` it is unknown, too.
+    """
     questions, abstain = ability.questions, ability.abstain_share
     if questions is None or abstain is None:
         return RunShape(quality=None, samples_mean=None)
     vote = hold_vote(questions, abstain, rule, budget)
-    trials = None
-    if lengths is not None:
-        stop = None if rule is None else parse_stop_rule(rule)
-        trials = vote_trials(questions, abstain, lengths, rule=stop, budget=budget, wave=wave)
-    return _shape(vote.accuracy, vote.samples_mean, wave, trials, lengths)
+    if lengths is None:
+        known = vote.samples_mean if ahead == 1 else None
+        return RunShape(quality=vote.accuracy, samples_mean=known, widest=wave)
+    stop = None if rule is None else parse_stop_rule(rule)
+    trials = vote_trials(
+        questions, abstain, lengths, rule=stop, budget=budget, wave=wave, ahead=ahead
+    )
+    needless = statistics.fmean(trial.samples - trial.needed for trial in trials)
+    samples = min(vote.samples_mean + needless, budget)
+    return _shape(vote.accuracy, samples, wave, trials, lengths)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -18,7 +18,15 @@ from typing import NamedTuple
 
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
-from tt_compute.stopping import NO_VOTE, StopRule, Votes, decided, fewest_more, parse_stop_rule
+from tt_compute.stopping import (
+    NO_VOTE,
+    StopRule,
+    Votes,
+    decided,
+    fewest_more,
+    parse_stop_rule,
+    worth_drawing,
+)
 
 __all__ = ["Drawn", "Trial", "contest_trials", "single_trials", "vote_trials"]
 
@@ -55,6 +63,8 @@ class Trial(NamedTuple):
     """(rows alive, decode steps with so many)."""
     drawn: tuple[Drawn, ...] = ()
     """Its samples in the order of drawing."""
+    needed: int = 0
+    """Samples that drawing one by one would have drawn, too."""
     settled: bool = True
     """Whether the stop rule was satisfied, or a sample accepted; else the budget ended it."""
 
@@ -67,13 +77,14 @@ def vote_trials(
     rule: StopRule | None,
     budget: int,
     wave: int,
+    ahead: float = 1.0,
     trials: int | None = None,
     seed: int = _SEED,
 ) -> tuple[Trial, ...]:
-    """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table``."""
+    """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table`` and ``Run``."""
     name = None if rule is None else rule.name
     usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
-    ballot = _Wanted(questions, abstain, lengths, name, budget, wave)
+    ballot = _Wanted(questions, abstain, lengths, name, budget, wave, ahead)
     return _votes_held(ballot, usual if trials is None else trials, seed)
 
 
@@ -86,13 +97,15 @@ class _Wanted(NamedTuple):
     rule: str | None
     budget: int
     wave: int
+    ahead: float
 
 
 @lru_cache(maxsize=_KEPT)
 def _votes_held(wanted: _Wanted, trials: int, seed: int) -> tuple[Trial, ...]:
     rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
     rule = None if wanted.rule is None else parse_stop_rule(wanted.rule)
-    ballot = _Ballot(rng, _drawer(wanted.lengths, rng), rule, wanted.budget, wanted.wave)
+    draw = _drawer(wanted.lengths, rng)
+    ballot = _Ballot(rng, draw, rule, wanted.budget, wanted.wave, wanted.ahead)
     places = _stratified(wanted.questions.weights, trials, rng)
     held = [_Vote(ballot, (*KINDS[place], wanted.abstain)).hold() for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
@@ -171,6 +184,7 @@ class _Ballot(NamedTuple):
     rule: StopRule | None
     budget: int
     wave: int
+    ahead: float
 
 
 @lru_cache(maxsize=1 << 15)
@@ -228,7 +242,8 @@ class _Vote:
             now,
             tuple(rows.items()),
             self._until(now),
-            settled=self._settled(),
+            self._counted,
+            self._settled(),
         )
 
     def _settled(self) -> bool:
@@ -273,14 +288,26 @@ class _Vote:
         left = ballot.budget - self._counted
         rule = None if ballot.rule is None else ballot.rule.name
         votes = tuple(self._order if self._ordered else self._votes)
-        needed = _fewest_more(rule, votes, left, coming)
         live = sum(end > now for end in self._ends)
-        for _ in range(min(needed - len(coming), ballot.wave - live)):
+        wanted = _fewest_more(rule, votes, left, coming) - len(coming)
+        if rule is not None and ballot.ahead < 1:
+            wanted = max(wanted, self._likely(rule, now) - live)
+        for _ in range(min(wanted, ballot.wave - live, ballot.budget - len(self._ends))):
             tokens = ballot.length()
             self._drawn.append(Drawn(tokens, last))
             self._ends.append(now + tokens)
             self._answers.append(self._answer())
             self._depths.append(1 if last < 0 else self._depths[last] + 1)
+
+    def _likely(self, rule: str, now: float) -> int:
+        """Samples worth having in flight, by all that have ended, even before their turn."""
+        ended = [
+            answer for end, answer in zip(self._ends, self._answers, strict=True) if end <= now
+        ]
+        counts = Counter(answer for answer in ended if answer != NO_VOTE)
+        ballot = self._ballot
+        abstained = len(ended) - counts.total()
+        return worth_drawing(rule, [*counts.values()], abstained, ballot.budget, ballot.ahead)
 
     def _coming(self, now: float) -> Iterator[int | None]:
         places = dict(self._places)
@@ -328,4 +355,4 @@ def _contest(
     for end, place, _ in live:
         drawn[place] = Drawn(drawn[place].tokens - (end - now), drawn[place].after)
     course = tuple(rows.items()), tuple(drawn)
-    return Trial(len(drawn), depths[last], now, *course, settled=accepted)
+    return Trial(len(drawn), depths[last], now, *course, len(drawn), accepted)

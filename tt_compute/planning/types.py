@@ -118,6 +118,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Of a cascade; ``max_samples`` is of both deployments together."""
     weight: str | None = None
     """What votes weigh by; None = all alike."""
+    ahead: float = 1.0
+    """Of a vote: least chance at which a sample is drawn before it is sure to be needed."""
     members: tuple[Stage, ...] = ()
     """Not part of the JSON contract: where the strategy names its deployments, how a sample of each is drawn."""
 
@@ -127,11 +129,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return self.max_samples - (0 if self.then is None else self.then.max_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON contract's ``C``; with ``then`` for a cascade, and ``weight`` where votes weigh."""
+        """The JSON contract's ``C``; with ``then`` for a cascade, ``weight`` where votes weigh, ``ahead`` below 1."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         del document["sampling"], document["members"]
         if self.weight is None:
             del document["weight"]
+        if self.ahead == 1:
+            del document["ahead"]
         if self.then is None:
             del document["then"]
         else:

@@ -30,6 +30,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     verifier: VerifierSpec | None = None
     weight: str | None = None
     """What votes weigh by."""
+    ahead: float = 1.0
+    """As ``Run.ahead``."""
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,7 @@ async def play(question: Question, order: Sequence[int], policy: Policy) -> Cour
             wave=policy.wave,
             stop_rule=policy.stop_rule,
             weight=policy.weight,
+            ahead=policy.ahead,
             verifier=_verifier(question, policy),
             rng=random.Random(0),  # noqa: S311 - whatever it decides, all that it could have is averaged
             observer=_NOBODY,

@@ -54,4 +54,6 @@ def _amounts(row: Row) -> tuple[float, float]:
 
 
 def _name(row: Row) -> str:
-    return row.policy.strategy + (f", {row.policy.stop_rule}" if row.policy.stop_rule else "")
+    policy = row.policy
+    ahead = "" if policy.ahead == 1 else f" ahead from {policy.ahead:.0%}"
+    return policy.strategy + (f", {policy.stop_rule}{ahead}" if policy.stop_rule else "")

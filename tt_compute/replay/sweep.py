@@ -31,6 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             "weight": policy.weight,
             "budget": policy.budget,
             "wave": policy.wave,
+            "ahead": policy.ahead,
             "pareto": self.pareto,
             **msgspec.structs.asdict(self.figures),
         }

@@ -75,6 +75,7 @@ def courses_of(
     stop_rule: str | None,
     budget: int,
     wave: int,
+    ahead: float,
     seed: int,
 ) -> Courses | None:
     """The courses of a plan; None where too little is known of the samples for a course to be drawn."""
@@ -96,6 +97,7 @@ def courses_of(
             rule=None if stop_rule is None else parse_stop_rule(stop_rule),
             budget=budget,
             wave=wave,
+            ahead=ahead,
             trials=_POOL,
             seed=seed,
         )

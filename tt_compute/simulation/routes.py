@@ -182,6 +182,7 @@ class Router:
             candidate.stop_rule,
             candidate.max_samples,
             candidate.wave,
+            candidate.ahead,
             ability,
             lengths,
         )
@@ -193,6 +194,7 @@ class Router:
                 stop_rule=candidate.stop_rule,
                 budget=candidate.max_samples,
                 wave=candidate.wave,
+                ahead=candidate.ahead,
                 seed=self._asked.seed,
             )
         return self._courses[key]

@@ -8,10 +8,12 @@ Two things can end a vote early, and ``decided`` asks both:
   confirm it, so that stopping there never changes the answer, whatever the rule.
 
 ``fewest_more`` tells how many further samples could end the run at the earliest. A wave of that size is
-never wasteful: one-by-one drawing would have drawn every one of its samples too.
+never wasteful: one-by-one drawing would have drawn every one of its samples too. ``worth_drawing`` adds those
+that will likely be needed, for whoever would rather wait less than draw less.
 """
 
 from tt_compute.stopping.agreement import AgreementRule
+from tt_compute.stopping.ahead import worth_drawing
 from tt_compute.stopping.beta import BETA_THRESHOLD, BetaRule, beta_posterior
 from tt_compute.stopping.certainty import (
     CertainRule,
@@ -76,4 +78,5 @@ __all__ = [
     "parse_stop_rule",
     "ppr_ratio",
     "top_two",
+    "worth_drawing",
 ]

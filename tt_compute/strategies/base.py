@@ -138,6 +138,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     stop_rule: str | None
     weight: str | None = None
     """What votes weigh by, as ``tt_compute.weights.parse_weight`` reads it; None = all alike."""
+    ahead: float = 1.0
+    """Least chance at which a vote draws a sample before it is sure to need it, as ``stopping.worth_drawing``
+    takes it; 1 = it never does."""
     verifier: Verifier | None
     rng: random.Random
     """Seeded from the request; breaks ties."""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tt_compute.results import StopReason
-from tt_compute.stopping import decided, fewest_more, parse_stop_rule
+from tt_compute.stopping import (
+    NO_VOTE,
+    StopRule,
+    Votes,
+    decided,
+    fewest_more,
+    parse_stop_rule,
+    worth_drawing,
+)
 from tt_compute.strategies.base import Outcome, Run
 from tt_compute.strategies.collecting import Collector
 from tt_compute.strategies.voting import Ballot, vote_outcome
@@ -18,7 +28,9 @@ class Majority:
 
     Never more samples are in flight than could end the run: while even unanimity would need four, four
     are drawn, and whenever one ends, what it rules out is drawn at once, as far as ``Run.wave`` allows.
-    Every sample drawn is one that drawing one by one would have drawn.
+    Every sample drawn is one that drawing one by one would have drawn. Below ``Run.ahead`` = 1 samples are drawn
+    that will be needed with that chance, too; those that turn out not to be are cancelled. That changes how long a
+    vote takes and what it costs, never its answer.
 
     Sample k votes only once samples 0..k-1 have ended, so that short answers have no advantage and the
     order in which samples end changes nothing. Only at the deadline, or when the deployment is lost, all
@@ -89,13 +101,23 @@ class _Vote:
         return "deadline" if self._run.deadline_passed() else None
 
     async def _draw(self) -> None:
-        """Draw what the run cannot end without."""
+        """Draw what the run cannot end without, and what it likely cannot."""
         if not self._collector.room:
             return
         line = self._collector.in_line(self._counted)
         coming = await self._ballot.foresee(line)
         fewest = fewest_more(self._rule, self._ballot.votes, self._remaining, coming)
-        self._collector.draw(fewest - len(line))
+        wanted = fewest - len(line)
+        if self._rule is not None and self._run.ahead < 1:
+            wanted = max(wanted, self._likely(self._rule, coming) - self._collector.live)
+        self._collector.draw(wanted)
+
+    def _likely(self, rule: StopRule, coming: Sequence[int | None]) -> int:
+        """Samples worth having in flight, by all that have ended, even before their turn."""
+        ended = [vote for vote in coming if vote is not None]
+        votes = Votes((*self._ballot.votes.order, *ended))
+        abstained = votes.order.count(NO_VOTE)
+        return worth_drawing(rule.name, votes, abstained, self._run.max_samples, self._run.ahead)
 
     async def _count(self) -> None:
         """Let those vote whose turn it is."""

@@ -30,6 +30,7 @@ def assert_plan(
     strategy: str | None = None,
     stop_rule: str | None = None,
     max_samples: int | None = None,
+    ahead: float | None = None,
     feasible: bool | None = None,
     why: str | None = None,
 ) -> None:
@@ -41,6 +42,7 @@ def assert_plan(
         strategy: Its strategy.
         stop_rule: Its stop rule, as the plan shows it.
         max_samples: Its budget.
+        ahead: The chance from which on its vote draws ahead of need.
         feasible: Whether it meets every constraint of the objective.
         why: A piece of the explanation that ``ttc plan`` gives, such as ``"the least cost"``.
     """
@@ -54,6 +56,7 @@ def assert_plan(
         "strategy": strategy,
         "stop_rule": stop_rule,
         "max_samples": max_samples,
+        "ahead": ahead,
         "feasible": feasible,
     }
     wrong = [
