@@ -75,6 +75,7 @@ def candidates(draw: st.DrawFn) -> Candidate:
         violates=tuple(violates),
         predicted=draw(PREDICTIONS),
         sampling=draw(SAMPLING),
+        ahead=draw(st.floats(0, 1)) if strategy == "majority" else 1.0,
     )
 
 

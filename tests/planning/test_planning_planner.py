@@ -195,6 +195,46 @@ def test_a_stricter_rule_draws_more(local: DeploymentSpec, clock: Clock) -> None
     assert samples("beta:0.8") < samples("beta") < samples("beta:0.999")
 
 
+def test_votes_ahead_of_need_are_weighed_and_taken_where_time_counts(
+    local: DeploymentSpec, clock: Clock
+) -> None:
+    """They have the quality of those that wait, in less time and with more samples."""
+    planner = planner_of([local], clock)
+    request = msgspec.structs.replace(REQUEST, stop_rule="beta")
+    plan = planner.plan(request, Objective())
+    of_all = sorted(
+        (one for one in plan.candidates if one.max_samples == 16), key=lambda one: one.ahead
+    )
+    eager, patient = of_all[0], of_all[-1]
+    assert eager.ahead < patient.ahead == 1
+    assert eager.predicted.quality == patient.predicted.quality
+    assert (eager.predicted.latency_p95_s or 0) < 0.8 * (patient.predicted.latency_p95_s or 0)
+    assert (eager.predicted.samples_mean or 0) > (patient.predicted.samples_mean or 0)
+    limit = 1.05 * (eager.predicted.latency_p95_s or 0)
+    assert chosen(planner.plan(request, Objective(max_latency_s=limit))).ahead < 1
+    assert chosen(planner.plan(request, Objective(prefer="energy"))).ahead == 1
+
+
+@pytest.mark.parametrize("ahead", [0.0, 0.5, 1.0])
+def test_a_pinned_chance_leaves_votes_that_draw_so(
+    local: DeploymentSpec, clock: Clock, ahead: float
+) -> None:
+    request = msgspec.structs.replace(REQUEST, ahead=ahead)
+    plan = planner_of([local], clock).plan(request, Objective())
+    assert {(one.strategy, one.ahead) for one in plan.candidates} == {("majority", ahead)}
+
+
+def test_what_is_drawn_one_by_one_or_of_unknown_lengths_is_not_drawn_ahead(
+    local: DeploymentSpec, clock: Clock
+) -> None:
+    alone = msgspec.structs.replace(
+        local,
+        deployment=msgspec.structs.replace(local.deployment, limits=Limits(max_concurrency=1)),
+    )
+    plan = planner_of([alone], clock).plan(REQUEST, Objective())
+    assert {one.ahead for one in plan.candidates} == {1.0}
+
+
 # --- unknowns ------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ __all__ = ["Drawn", "Trial", "contest_trials", "single_trials", "vote_trials"]
 TRIALS = 192
 _TRIALS_OF_LARGE = 96
 _LARGE = 16
-"""Runs of more samples than this differ less from each other, and take longer to try."""
+"""Runs of more samples than this differ less from each other, as those do that draw ahead, and take longer to try."""
 _SEED = 20261127
 _LEVELS = 512
 """Lengths are looked up at so many evenly spread levels."""
@@ -83,7 +83,7 @@ def vote_trials(
 ) -> tuple[Trial, ...]:
     """Votes in deficit waves, in the order of their length; arguments as of ``votes.vote_table`` and ``Run``."""
     name = None if rule is None else rule.name
-    usual = TRIALS if budget <= _LARGE else _TRIALS_OF_LARGE
+    usual = TRIALS if budget <= _LARGE and ahead == 1 else _TRIALS_OF_LARGE
     ballot = _Wanted(questions, abstain, lengths, name, budget, wave, ahead)
     return _votes_held(ballot, usual if trials is None else trials, seed)
 
@@ -105,7 +105,7 @@ def _votes_held(wanted: _Wanted, trials: int, seed: int) -> tuple[Trial, ...]:
     rng = random.Random(seed)  # noqa: S311 - tries things out, guards nothing
     rule = None if wanted.rule is None else parse_stop_rule(wanted.rule)
     draw = _drawer(wanted.lengths, rng)
-    ballot = _Ballot(rng, draw, rule, wanted.budget, wanted.wave, wanted.ahead)
+    ballot = _Ballot(rng, draw, rule, wanted.budget, wanted.wave, wanted.ahead, {})
     places = _stratified(wanted.questions.weights, trials, rng)
     held = [_Vote(ballot, (*KINDS[place], wanted.abstain)).hold() for place in places]
     return tuple(sorted(held, key=lambda trial: trial.tokens))
@@ -185,6 +185,8 @@ class _Ballot(NamedTuple):
     budget: int
     wave: int
     ahead: float
+    over: dict[tuple[int, ...], bool]
+    """(samples left, votes) -> whether that decides it."""
 
 
 @lru_cache(maxsize=1 << 15)
@@ -221,6 +223,7 @@ class _Vote:
         self._order: list[int] = []
         self._ordered = _ordered(ballot.rule)
         self._places: dict[int, int] = {}
+        self._said: Counter[int] = Counter()
         self._counted = 0
 
     def hold(self) -> Trial:
@@ -280,18 +283,21 @@ class _Vote:
 
     def _over(self) -> bool:
         left = self._ballot.budget - self._counted
-        votes = Votes(self._order) if self._ordered else self._votes
-        return left == 0 or decided(self._ballot.rule, votes, left)
+        if left == 0:
+            return True
+        rule = self._ballot.rule
+        if self._ordered:
+            return decided(rule, Votes(self._order), left)
+        # Trials meet the same votes again and again.
+        over, votes = self._ballot.over, (left, *self._votes)
+        if votes not in over:
+            over[votes] = decided(rule, self._votes, left)
+        return over[votes]
 
     def _draw(self, now: float, last: int) -> None:
-        ballot, coming = self._ballot, tuple(self._coming(now))
-        left = ballot.budget - self._counted
-        rule = None if ballot.rule is None else ballot.rule.name
-        votes = tuple(self._order if self._ordered else self._votes)
-        live = sum(end > now for end in self._ends)
-        wanted = _fewest_more(rule, votes, left, coming) - len(coming)
-        if rule is not None and ballot.ahead < 1:
-            wanted = max(wanted, self._likely(rule, now) - live)
+        ballot, live = self._ballot, sum(end > now for end in self._ends)
+        likely = self._likely(last)
+        wanted = likely - live if likely else self._needed(now)
         for _ in range(min(wanted, ballot.wave - live, ballot.budget - len(self._ends))):
             tokens = ballot.length()
             self._drawn.append(Drawn(tokens, last))
@@ -299,15 +305,24 @@ class _Vote:
             self._answers.append(self._answer())
             self._depths.append(1 if last < 0 else self._depths[last] + 1)
 
-    def _likely(self, rule: str, now: float) -> int:
-        """Samples worth having in flight, by all that have ended, even before their turn."""
-        ended = [
-            answer for end, answer in zip(self._ends, self._answers, strict=True) if end <= now
-        ]
-        counts = Counter(answer for answer in ended if answer != NO_VOTE)
+    def _needed(self, now: float) -> int:
+        """Samples to draw that the vote cannot end without."""
+        ballot, coming = self._ballot, tuple(self._coming(now))
+        left = ballot.budget - self._counted
+        rule = None if ballot.rule is None else ballot.rule.name
+        votes = tuple(self._order if self._ordered else self._votes)
+        return _fewest_more(rule, votes, left, coming) - len(coming)
+
+    def _likely(self, last: int) -> int:
+        """Samples worth having in flight; ``last`` is the one that has just ended, -1 = none has."""
         ballot = self._ballot
-        abstained = len(ended) - counts.total()
-        return worth_drawing(rule, [*counts.values()], abstained, ballot.budget, ballot.ahead)
+        if ballot.rule is None or ballot.ahead == 1:
+            return 0
+        if last >= 0:
+            self._said[self._answers[last]] += 1
+        counts = [count for answer, count in self._said.items() if answer != NO_VOTE]
+        silent = self._said[NO_VOTE]
+        return worth_drawing(ballot.rule.name, counts, silent, ballot.budget, ballot.ahead)
 
     def _coming(self, now: float) -> Iterator[int | None]:
         places = dict(self._places)

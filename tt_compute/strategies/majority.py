@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from tt_compute.results import StopReason
 from tt_compute.stopping import (
     NO_VOTE,
-    StopRule,
     Votes,
     decided,
     fewest_more,
@@ -101,23 +100,26 @@ class _Vote:
         return "deadline" if self._run.deadline_passed() else None
 
     async def _draw(self) -> None:
-        """Draw what the run cannot end without, and what it likely cannot."""
+        """Draw what the run cannot end without, or what it likely cannot."""
         if not self._collector.room:
             return
         line = self._collector.in_line(self._counted)
         coming = await self._ballot.foresee(line)
+        if likely := self._likely(coming):
+            self._collector.draw(likely - self._collector.live)
+            return
         fewest = fewest_more(self._rule, self._ballot.votes, self._remaining, coming)
-        wanted = fewest - len(line)
-        if self._rule is not None and self._run.ahead < 1:
-            wanted = max(wanted, self._likely(self._rule, coming) - self._collector.live)
-        self._collector.draw(wanted)
+        self._collector.draw(fewest - len(line))
 
-    def _likely(self, rule: StopRule, coming: Sequence[int | None]) -> int:
-        """Samples worth having in flight, by all that have ended, even before their turn."""
+    def _likely(self, coming: Sequence[int | None]) -> int:
+        """Samples worth having in flight, by all that have ended, even before their turn; 0 = only what is needed."""
+        rule, ahead = self._rule, self._run.ahead
+        if rule is None or ahead == 1:
+            return 0
         ended = [vote for vote in coming if vote is not None]
         votes = Votes((*self._ballot.votes.order, *ended))
         abstained = votes.order.count(NO_VOTE)
-        return worth_drawing(rule.name, votes, abstained, self._run.max_samples, self._run.ahead)
+        return worth_drawing(rule.name, votes, abstained, self._run.max_samples, ahead)
 
     async def _count(self) -> None:
         """Let those vote whose turn it is."""
