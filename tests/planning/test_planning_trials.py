@@ -12,7 +12,7 @@ from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.questions import KINDS, Questions
 from tt_compute.planning.trials import Trial, contest_trials, vote_trials
 from tt_compute.replay.answers import read_questions
-from tt_compute.replay.play import Policy, play
+from tt_compute.replay.play import Course, Policy, play
 from tt_compute.replay.recording import Recording
 from tt_compute.stopping import parse_stop_rule
 from tt_compute.verify.math_process import MathProcess
@@ -58,7 +58,7 @@ async def test_trials_take_what_the_strategy_takes(rule: str, ahead: float) -> N
     rng = random.Random(11)
     draw = _lengths(rng)
     policy = Policy(strategy="majority", stop_rule=rule, budget=12, wave=8, ahead=ahead)
-    courses = []
+    courses: list[Course] = []
     process = MathProcess(installed=False)
     for number, place in enumerate(rng.choices(range(len(KINDS)), QUESTIONS.weights, k=1500)):
         recording = Recording(
@@ -108,7 +108,7 @@ def _answer(rng: random.Random, rate: float, agreement: float) -> str | None:
 def test_what_is_needed_does_not_depend_on_what_is_drawn_ahead() -> None:
     """The votes that are counted are those of deficit waves; only more is drawn."""
     rule = parse_stop_rule("beta")
-    needed = {}
+    needed: dict[float, float] = {}
     for ahead in (1.0, 0.3):
         trials = vote_trials(
             QUESTIONS, 0.1, LENGTHS, rule=rule, budget=12, wave=12, ahead=ahead, trials=3000
