@@ -19,7 +19,7 @@ from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import gate_of
-from tt_compute.strategies.base import Outcome, Strategy
+from tt_compute.strategies.base import Ended, Outcome, Strategy
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.panel import Panel
 from tt_compute.types import Sample
@@ -111,7 +111,7 @@ def _confidence(
         return None
     if not outcome.votes and len(outcome.ended) > 1:
         return None
-    abstentions = sum(finished(one) and one.answer is None for one in outcome.ended)
+    abstentions = sum(one.answer is None for one in _counted(outcome))
     votes = [count for _, count in outcome.votes] or [1]
     own = known[outcome.stage]
     confidence = vote_confidence(own.ability, votes, abstentions)
@@ -127,9 +127,8 @@ def _logprob(deployment: str, outcome: Outcome, served_by: Mapping[int, str]) ->
     answer = outcome.answer
     found = [
         one.event.mean_logprob
-        for one in outcome.ended
+        for one in _counted(outcome)
         if isinstance(one.event, Sample)
-        and finished(one)
         and answer is not None
         and one.answer is not None
         and one.answer.text == answer.text
@@ -137,3 +136,8 @@ def _logprob(deployment: str, outcome: Outcome, served_by: Mapping[int, str]) ->
     ]
     told = [logprob for logprob in found if logprob is not None and math.isfinite(logprob)]
     return statistics.fmean(told) if told else None
+
+
+def _counted(outcome: Outcome) -> list[Ended]:
+    """What came to an end of its own, and was not drawn for nothing."""
+    return [one for one in outcome.ended if finished(one) and one.index not in outcome.uncounted]

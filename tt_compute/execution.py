@@ -300,7 +300,8 @@ def _total(*costs_usd: float | None) -> float | None:
 
 
 def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
-    whole = [one for one in outcome.ended if finished(one) and one.index not in elsewhere]
+    besides = elsewhere | outcome.uncounted
+    whole = [one for one in outcome.ended if finished(one) and one.index not in besides]
     answered = [one for one in whole if one.answer is not None]
     verdicts = _verdicts(job.verifier, answered)
     accepted = sum(verdicts.values())
@@ -318,6 +319,7 @@ def _tally(job: Job, outcome: Outcome, elsewhere: frozenset[int]) -> Tally:
         greedy=job.chosen.sampling.temperature == 0,
         prompt_tokens=estimate_tokens(job.request.messages),
         elsewhere=elsewhere,
+        uncounted=outcome.uncounted,
     )
 
 

@@ -70,6 +70,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """From each sample's first token to its end, added up over all samples; None = one does not tell."""
     elsewhere: frozenset[int] = frozenset()
     """Indices of the samples of other prompts, which a strategy opened: parts of an answer, or about one."""
+    uncounted: frozenset[int] = frozenset()
+    """Those of samples that a vote drew ahead of need and ended without."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

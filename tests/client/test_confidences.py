@@ -186,3 +186,13 @@ def test_prompts_about_as_long_share_their_figures() -> None:
     learned = Estimates(observations={(FIRST.model.id, "math"): seen})
     told = [confidence(of_one(None), learned, prompt_tokens=tokens) for tokens in (20, 21, 400)]
     assert told[0] == told[1] > told[2]
+
+
+def test_what_a_vote_drew_for_nothing_does_not_count() -> None:
+    """Neither its silence nor its log-probability."""
+    voted = (ended(0, "42", SURE), ended(1, "42", SURE))
+    ahead = (ended(2, None, UNSURE), ended(3, "42", UNSURE))
+    alone = outcome(*voted, votes=(("42", 2),))
+    more = outcome(*voted, *ahead, votes=(("42", 2),))
+    besides = msgspec.structs.replace(more, uncounted=frozenset({2, 3}))
+    assert confidence(besides) == confidence(alone) != confidence(more)

@@ -254,6 +254,7 @@ def _stage(
     wave: int | None = None,
     stop_rule: str | None = "beta",
     weight: str | None = None,
+    ahead: float = 1.0,
     scores: Mapping[str, float | TTComputeError] | None = None,
     slow: Sequence[str] = (),
     same: Callable[[str, str], bool] | None = None,
@@ -275,6 +276,7 @@ def _stage(
         # A verifier's own word ends a contest, unless the test says otherwise.
         stop_rule=None if strategy == "best_of_n" and stop_rule == "beta" else stop_rule,
         weight=weight,
+        ahead=ahead,
         verifier=verifier,
         rng=random.Random(seed),
         observer=notes,

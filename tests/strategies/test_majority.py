@@ -347,3 +347,29 @@ async def test_an_unknown_stop_rule_draws_nothing(stage: Stage) -> None:
     with pytest.raises(UnknownNameError, match="'bet'"):
         await it.play()
     assert it.generation.drawn == 0
+
+
+@pytest.mark.parametrize("ahead", [0.0, 0.4])
+async def test_what_is_drawn_ahead_changes_no_answer_and_is_told_apart(
+    stage: Stage, ahead: float
+) -> None:
+    """1,000 random runs: the votes are those of one by one, and all others are ``uncounted``."""
+    rng = random.Random(2)
+    besides = 0
+    for _ in range(1000):
+        lines = _random_lines(rng)
+        ranks = [rng.random() for _ in lines]
+        outcome: Outcome = await stage("majority", lines, ranks=ranks, ahead=ahead).play()
+        counted, leaders = _one_by_one(lines)
+        assert (outcome.answer and outcome.answer.text) in leaders
+        assert sum(count for _, count in outcome.votes) == sum(map(bool, lines[:counted]))
+        assert outcome.uncounted == frozenset(range(counted, len(outcome.ended)))
+        besides += len(outcome.uncounted)
+    assert besides > 1000
+
+
+async def test_at_the_deadline_what_was_drawn_ahead_votes_too(stage: Stage) -> None:
+    lines = ["a", "b", "b", "b"]
+    run = stage("majority", lines, ranks=[9, 0, 1, 2], deadline_after=3, ahead=0.0)
+    outcome: Outcome = await run.play()
+    assert (outcome.votes, outcome.uncounted) == ((("b", 3),), frozenset())

@@ -49,7 +49,7 @@ _CREDITS = f"""
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {{which}}
                               ORDER BY number DESC LIMIT :runs)
-      AND samples.finished AND samples.whole AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND samples.finished AND samples.teaches AND samples.model IS NOT NULL AND {teaches("samples.model")}
       AND (:every OR {_WEIGHTS} IS :weights)
     GROUP BY receipts.number, samples.model ORDER BY receipts.number DESC
 """  # noqa: S608 - our own names
@@ -62,7 +62,7 @@ _LENGTHS = f"""
            receipts.prompt_tokens, samples.output_tokens
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.is_mock = :mock AND receipts.number > :after
-      AND samples.finished AND samples.whole AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND samples.finished AND samples.teaches AND samples.model IS NOT NULL AND {teaches("samples.model")}
       AND (:every OR {_WEIGHTS} IS :weights)
     ORDER BY receipts.number DESC
 """  # noqa: S608 - our own names

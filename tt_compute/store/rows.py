@@ -85,7 +85,7 @@ def sample_rows(result: Result, number: int) -> Iterator[tuple[Value, ...]]:
             "model": models.get(sample.deployment),
             "finish_reason": sample.finish_reason,
             "finished": sample.finish_reason in _FINISHED,
-            "whole": sample.index not in result.tally.elsewhere,
+            "teaches": sample.index not in result.tally.elsewhere | result.tally.uncounted,
             "output_tokens": sample.output_tokens,
             "answered": sample.answer is not None,
             "agrees": _agrees(sample, result),

@@ -87,7 +87,7 @@ SAMPLE_COLUMNS = {
     "model": "TEXT",
     "finish_reason": "TEXT",
     "finished": "INTEGER NOT NULL",
-    "whole": "INTEGER NOT NULL",  # of the request's own prompt, not of one that a strategy opened
+    "teaches": "INTEGER NOT NULL",  # of the request's own prompt, and not drawn for nothing
     "output_tokens": "INTEGER NOT NULL",
     "answered": "INTEGER NOT NULL",
     "agrees": "INTEGER NOT NULL",  # its answer is the run's answer

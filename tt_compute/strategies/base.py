@@ -69,6 +69,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Votes of the first deployment where another one answered, those for the answer first; None = ``votes``."""
     by_rung: tuple[tuple[int, ...], ...] = ()
     """Where one sample came from each: the rungs that gave each answer, in the order of ``votes``."""
+    uncounted: frozenset[int] = frozenset()
+    """Samples that a vote drew ahead and ended without, by index: what came of those that had ended by then says
+    nothing of samples in general, since short ones end first."""
     verifier_tokens: int = 0
     warnings: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ class Collector:
     where everything fails ends.
 
     Attributes:
+        order: The indices, in the order of drawing.
         ended: What has ended, by index.
         lost: The error that ended the whole generation; None while it lives.
         late: A sample was cut by the deadline, or the backend overran it.
@@ -29,15 +30,15 @@ class Collector:
         assert run.max_samples >= 1
         self._run = run
         self._live: set[int] = set()
-        self._order: list[int] = []
         self._events: AsyncIterator[Event] | None = None
+        self.order: list[int] = []
         self.ended: dict[int, Ended] = {}
         self.lost: TTComputeError | None = None
         self.late: bool = False
 
     @property
     def drawn(self) -> int:
-        return len(self._order)
+        return len(self.order)
 
     @property
     def live(self) -> int:
@@ -58,7 +59,7 @@ class Collector:
             return
         indices = self._run.generation.draw(number)
         self._live.update(indices)
-        self._order.extend(indices)
+        self.order.extend(indices)
         self._run.observer.on_drawn(indices)
 
     def stop(self) -> None:
@@ -91,7 +92,7 @@ class Collector:
 
     def in_line(self, start: int) -> list[Ended | None]:
         """The samples drawn from the ``start``-th on, in the order of drawing; None where one is live."""
-        return [self.ended.get(index) for index in self._order[start:]]
+        return [self.ended.get(index) for index in self.order[start:]]
 
     def by_index(self) -> tuple[Ended, ...]:
         return tuple(self.ended[index] for index in sorted(self.ended))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from tt_compute.results import StopReason
 from tt_compute.stopping import (
     NO_VOTE,
@@ -20,6 +22,9 @@ from tt_compute.strategies.weighted import WeightedVote
 from tt_compute.weights import parse_weight
 
 __all__ = ["Majority"]
+
+_ALL_COUNT: tuple[StopReason, ...] = ("deadline", "failed")
+"""Ends at which whatever has ended votes."""
 
 
 class Majority:
@@ -72,7 +77,7 @@ class _Vote:
             await self._collector.next()
             await self._count()
         await self._collector.drain()
-        if reason in ("deadline", "failed"):
+        if reason in _ALL_COUNT:
             await self._count_all()
         return self._outcome(reason)
 
@@ -138,6 +143,11 @@ class _Vote:
         self._run.observer.on_votes(self._ballot.standing(), self._posterior)
 
     def _outcome(self, reason: StopReason) -> Outcome:
-        return vote_outcome(
+        found = vote_outcome(
             self._run, self._collector, self._ballot, reason, posterior=self._posterior
+        )
+        if reason in _ALL_COUNT:
+            return found
+        return msgspec.structs.replace(
+            found, uncounted=frozenset(self._collector.order[self._counted :])
         )
