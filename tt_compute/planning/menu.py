@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -38,18 +39,21 @@ __all__ = [
     "Offer",
     "Option",
     "Then",
+    "Times",
     "Wanted",
     "default_max_tokens",
     "make_offer",
     "sampling_for",
 ]
 
-PREDICTED = ("single", "majority", "best_of_n", "cascade")
+PREDICTED = ("single", "majority", "best_of_n", "cascade", "panel")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
 """How a lone sample is drawn: its likeliest course."""
+_ACROSS = ("cascade", "panel")
+"""Made of several offers, elsewhere."""
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _HEADROOM = 2
 _TOKENS_STEP = 64
@@ -108,17 +112,50 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     p95: Load | None = None
     then: Then | None = None
     """What is handed on to another deployment; all but its own figures are of both together."""
+    members: tuple[Then, ...] = ()
+    """Of a panel; the first one's cost and energy are the option's own figures."""
+    times: Times | None = None
+    """Of a panel: its latency, which no line gives; None = unknown."""
+
+    @property
+    def own(self) -> Option:
+        """What its first deployment does."""
+        return self.members[0].option if self.members else self
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True):
-    """The second deployment of a cascade."""
+    """The second deployment of a cascade, or a member of a panel."""
 
     offer: int
     """Position of its offer."""
     share: float
     """Of the questions that come to it."""
     option: Option
-    """What it does with them; its figures are means over all questions."""
+    """What it does with them; its figures are means over all questions, but for a member's latency."""
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Latency by the length of the prompt: known at some lengths, and on the chords between them.
+
+    Prefill grows at least as fast as the prompt, so that chords are seldom below the truth, and then by less than half a
+    percent.
+    """
+
+    tokens: tuple[int, ...]
+    """Ascending, at least two."""
+    p50_s: tuple[float, ...]
+    p95_s: tuple[float, ...]
+    late: tuple[tuple[float, float], ...]
+    """Of each member beyond those that are asked at once: its share of the runs about the median, and about the 95th
+    percentile."""
+
+    def at(self, figure: str, tokens: int) -> float:
+        """``latency_p50_s`` or ``latency_p95_s``; beyond the last length its chord goes on."""
+        values = self.p50_s if figure == "latency_p50_s" else self.p95_s
+        right = min(max(1, bisect_left(self.tokens, tokens)), len(self.tokens) - 1)
+        before, after = self.tokens[right - 1], self.tokens[right]
+        part = (tokens - before) / (after - before)
+        return values[right - 1] + part * (values[right] - values[right - 1])
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,7 +336,7 @@ class _Options:
             "best_of_n": self._best_of_n,
         }
         for name in self._wanted.strategies:
-            if name == "cascade":
+            if name in _ACROSS:
                 continue
             yield from makers[name]() if name in makers else self._unpredicted(name)
 
