@@ -24,6 +24,7 @@ from tt_compute.types import Clock, SamplingParams
 
 Make = Callable[..., DeploymentSpec]
 REQUEST = PlanRequest(task="math", input_tokens=256)
+GREEDY = msgspec.structs.replace(REQUEST, sampling=SamplingParams(temperature=0.0))
 CHEAPEST = Objective(quality=0.92, prefer="cost")
 
 
@@ -82,7 +83,8 @@ def test_a_panel_is_chosen_where_it_reaches_a_quality_for_less(
     assert (chosen.strategy, chosen.deployment) == ("panel=one,two,best", "one")
     assert [one.deployment for one in chosen.members] == ["one", "two", "best"]
     assert (chosen.max_samples, chosen.wave, chosen.stop_rule) == (3, 2, None)
-    assert {one.sampling.temperature for one in (chosen, *chosen.members)} == {0.0}
+    assert chosen.sampling.temperature == 0
+    assert {one.sampling.temperature for one in chosen.members} == {0.0}
     dear, cost = single_of(plan, "best").cost_usd, chosen.predicted.cost_usd
     assert cost is not None
     assert dear is not None
@@ -155,8 +157,7 @@ def test_where_votes_of_all_are_known_panels_are_left_to_temperature_0(
     ]
     assert not panels_of(plan_of(known, clock))
     assert panels_of(plan_of([known[0], trio[1], known[2]], clock))
-    greedy = msgspec.structs.replace(REQUEST, sampling=SamplingParams(temperature=0.0))
-    assert panels_of(plan_of(known, clock, request=greedy))
+    assert panels_of(plan_of(known, clock, request=GREEDY))
 
 
 def test_a_model_of_unknown_ability_is_in_no_panel(
@@ -188,7 +189,7 @@ def test_a_panel_in_the_menu_is_predicted_as_one_that_is_named(
             assert getattr(one.predicted, name) == pytest.approx(getattr(wanted, name)), name
 
 
-def test_between_known_lengths_the_latency_is_told_within_a_hundredth(
+def test_between_known_lengths_the_latency_is_told_within_two_hundredths(
     trio: list[DeploymentSpec], local: DeploymentSpec, clock: Clock
 ) -> None:
     """Against the members' samples at each length, with a prefill that grows faster than the prompt."""
@@ -202,7 +203,7 @@ def test_between_known_lengths_the_latency_is_told_within_a_hundredth(
             wanted = predict_panel(alone(plan, one), 2)
             for name in ("latency_p50_s", "latency_p95_s"):
                 told, exact = getattr(one.predicted, name), getattr(wanted, name)
-                assert exact * 0.995 <= told <= exact * 1.01, (tokens, one.strategy, name)
+                assert exact * 0.98 <= told <= exact * 1.02, (tokens, one.strategy, name)
     assert "best" in seen
 
 
@@ -326,7 +327,7 @@ def test_what_is_told_names_a_panels_deployments_once(make_service: Make, clock:
     assert any(
         one.startswith("Better: panel=one,two,best of up to 3, 2 at once has") for one in told
     )
-    missed = plan_of(near, clock, Objective(quality=0.999))
+    missed = plan_of(near, clock, Objective(quality=0.999), GREEDY)
     assert "(nearest plan: panel=one,two,best of up to 3)" in missed.advice
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from tt_compute.planning.ability import TaskAbility
 from tt_compute.planning.menu import Offer, Wanted
 from tt_compute.planning.runs import single_run
 
@@ -26,11 +27,11 @@ class Alone:
     def __init__(self, place: int, offer: Offer, wanted: Wanted) -> None:
         self.place = place
         self.offer = offer
-        self.ability = offer.ability.greedy() if wanted.greedy else offer.ability
+        self.ability: TaskAbility = offer.ability.greedy() if wanted.greedy else offer.ability
         assert self.ability.mean is not None
         self.quality: float = self.ability.mean
         self.tokens: int = wanted.prompt_tokens or _TYPICAL_TOKENS
-        self.ttft = offer.prefill.seconds(self.tokens)
+        self.ttft: tuple[float, float] = offer.prefill.seconds(self.tokens)
         figures = offer.meter.figures(single_run(self.ability, offer.lengths), offer.tokens_mean)
         self.cost_usd: float = figures.cost_usd.at(self.tokens, self.ttft)
         self.seconds: float = figures.latency_p50_s.at(self.tokens, self.ttft)

@@ -137,8 +137,8 @@ class Then(msgspec.Struct, frozen=True, kw_only=True):
 class Times(msgspec.Struct, frozen=True, kw_only=True):
     """Latency by the length of the prompt: known at some lengths, and on the chords between them.
 
-    Prefill grows at least as fast as the prompt, so that chords are seldom below the truth, and then by less than half a
-    percent.
+    Prefill grows at least as fast as the prompt, so that chords are mostly above the truth; with powers of two they are
+    within 2 % of it.
     """
 
     tokens: tuple[int, ...]

@@ -6,8 +6,8 @@ are about equally good. A hundred deployments give a few hundred threes, of whic
 them beaten by a sample alone or by another panel.
 
 A panel needs no more than success rates. Where votes of all three models can be predicted, votes and cascades of
-them are predicted to do as well or better in nearly every case, so that no panel is offered beside them
-(``docs/planning.md`` has the figures).
+them are mostly predicted to do better, and no recording tells whether the few panels that would be chosen are rightly
+so: none is offered there (``docs/figures/panel_menu.md``).
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ def _threes(able: Sequence[_Member]) -> Iterator[tuple[_Member, ...]]:
     """Of three different models, the cheapest first and the best last."""
     lasts = few(undominated(able), _MODELS)
     pool = [*lasts]
-    rest = [one for one in able if one not in lasts]
+    rest: list[_Member] = [one for one in able if one not in lasts]
     while rest and len(pool) < _POOL:
-        pool += few(undominated(rest), _MODELS)
-        rest = [one for one in rest if one not in pool]
+        next_best = few(undominated(rest), _MODELS)
+        pool += next_best
+        rest = [one for one in rest if one not in next_best]
     for last in lasts:
         weaker = sorted(
             (one for one in pool if one.quality < last.quality),
