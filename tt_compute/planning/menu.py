@@ -26,7 +26,14 @@ from tt_compute.planning.figures import UNKNOWN, Figures, Meter, figures_of
 from tt_compute.planning.kv_cache import tokens_that_fit
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.performance import Prefill
-from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
+from tt_compute.planning.runs import (
+    Load,
+    RunShape,
+    best_of_n_run,
+    majority_run,
+    single_run,
+    whole_run,
+)
 from tt_compute.planning.types import Prediction
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
@@ -84,6 +91,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """About how long the prompt is; None = of any length."""
     predicted: Prediction | None = None
     """As in ``PlanRequest``, with what follows it."""
+    draws_all: bool = False
+    unforeseen: str = ""
     priced_elsewhere: bool = False
     judged: bool = False
     """A verifier judges samples."""
@@ -183,10 +192,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """Of any run, as far as it is known."""
     widest: int
     """Wave on offer."""
+    unforeseen: str = ""
+    """As in ``PlanRequest``."""
 
     def why_unknown(self, figure: str) -> str:
         """Where no fact is missing, nobody knows of the strategy."""
-        return "; ".join(self.unknown[figure]) or "nothing tells what the strategy comes to"
+        reasons = "; ".join(self.unknown[figure])
+        return reasons or self.unforeseen or "nothing tells what the strategy comes to"
 
     def most_tokens(self, tokens: int) -> int:
         """Prompt and the longest completion that fits behind it."""
@@ -256,6 +268,7 @@ def make_offer(
         allowances=unused(spec.deployment.limits),
         most_samples=max((one.p95.samples for one in options if one.p95 is not None), default=0.0),
         widest=max((option.wave for option in options), default=made.best_width),
+        unforeseen=wanted.unforeseen,
     )
 
 
@@ -386,7 +399,10 @@ class _Options:
             quality=None if known is None else known.quality,
             samples_mean=None if known is None else known.samples_mean,
         )
-        option = self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
+        wave = self._best_width(min(budget, self._cap))
+        if self._wanted.draws_all:
+            shape = whole_run(self._lengths, budget, wave)
+        option = self._option(strategy, budget, wave, shape)
         if known is not None:
             option = msgspec.structs.replace(option, figures=figures_of(known))
         elif self._wanted.priced_elsewhere:

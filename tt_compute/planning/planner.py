@@ -198,6 +198,8 @@ class Planner:
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
             predicted=request.predicted,
+            draws_all=request.draws_all,
+            unforeseen=request.unforeseen,
             priced_elsewhere=request.priced_elsewhere,
             judged=request.has_verifier,
             reliability=request.reliability,

@@ -34,6 +34,7 @@ __all__ = [
     "near",
     "scaled",
     "single_run",
+    "whole_run",
 ]
 
 T = TypeVar("T")
@@ -144,6 +145,13 @@ def best_of_n_run(
         chances = [(kind.accepted, kind.share) for kind in kinds]
         trials = contest_trials(chances, lengths, budget, wave)
     return _shape(quality, wave + refused, wave, trials, lengths)
+
+
+@lru_cache(maxsize=4096)
+def whole_run(lengths: Lengths | None, budget: int, wave: int) -> RunShape:
+    """All samples of a budget, whatever they say; what comes of them is unknown."""
+    trials = None if lengths is None else contest_trials([(0.0, 1.0)], lengths, budget, wave)
+    return _shape(None, budget, wave, trials, lengths)
 
 
 class Judged(NamedTuple):
