@@ -13,6 +13,9 @@ has other requests under way.
 ``whole call`` is all of ``Planner.plan``, which also writes out every candidate; ``first call`` makes
 the tables too. Medians over prompts of many lengths; times in microseconds. ``memory`` is what a planner
 holds once its tables are made.
+
+Where of the models no more than success rates and lengths are known, votes and cascades are unknown, and panels are
+weighed in their place.
 """
 
 from __future__ import annotations
@@ -146,9 +149,19 @@ def service(number: int, of: ModelProfile, rng: random.Random) -> DeploymentSpec
     return DeploymentSpec(deployment=deployment, model=of, hardware=hardware)
 
 
-def fleet(size: int) -> list[DeploymentSpec]:
+def without_votes(of: ModelProfile) -> ModelProfile:
+    """The same model, of which nobody knows how its samples agree."""
+    ability = msgspec.structs.replace(
+        of.abilities["math"], concentration=Fact(value=None), wrong_agreement=Fact(value=None)
+    )
+    return msgspec.structs.replace(of, abilities={"math": ability})
+
+
+def fleet(size: int, *, votes: bool) -> list[DeploymentSpec]:
     rng = random.Random(size)
     models = [model(number, rng) for number in range(MODELS)]
+    if not votes:
+        models = [without_votes(one) for one in models]
     return [
         (local if number % 2 else service)(number, rng.choice(models), rng)
         for number in range(size)
@@ -200,8 +213,8 @@ def memory_mib(specs: list[DeploymentSpec], request: PlanRequest) -> float:
     return size / 2**20
 
 
-def rows(size: int, *, has_verifier: bool) -> Iterator[list[str]]:
-    specs = fleet(size)
+def rows(size: int, *, has_verifier: bool, votes: bool = True) -> Iterator[list[str]]:
+    specs = fleet(size, votes=votes)
     request = PlanRequest(task="math", input_tokens=300, has_verifier=has_verifier)
     one = planner(specs)
     first = timed(lambda: one.plan(request, Objective()))
@@ -227,6 +240,7 @@ def rows(size: int, *, has_verifier: bool) -> Iterator[list[str]]:
         yield [
             str(size),
             "yes" if has_verifier else "no",
+            "whole" if votes else "success rates",
             name,
             str(candidates),
             f"{statistics.median(decide['unknown']):,.0f}",
@@ -244,14 +258,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     header = [
-        "deployments", "verifier", "objective", "candidates", "decide, us", "slowest", "quiet", "busy", "whole call, us",
-        "first call, us", "memory, MiB",
+        "deployments", "verifier", "abilities", "objective", "candidates", "decide, us", "slowest", "quiet", "busy",
+        "whole call, us", "first call, us", "memory, MiB",
     ]  # fmt: skip
     lines = [
         line
         for size in SIZES
-        for has_verifier in (False, True)
-        for line in rows(size, has_verifier=has_verifier)
+        for has_verifier, votes in ((False, True), (False, False), (True, True))
+        for line in rows(size, has_verifier=has_verifier, votes=votes)
     ]
     text = f"# Decision time\n\n`python benchmarks/planner.py`: {conditions()}.\n\n{markdown(header, lines)}"
     write(options.output, text)

@@ -16,6 +16,7 @@ from tt_compute.errors import (
     SpendCapReached,
     TTComputeError,
 )
+from tt_compute.foresight import most_drawn
 from tt_compute.options import SolveOptions
 from tt_compute.planning.batch import Budget, Way, allocate
 from tt_compute.planning.types import Candidate
@@ -252,16 +253,10 @@ class Batch:
 
     def _most_usd(self, candidate: Candidate, input_tokens: int) -> float:
         """Of every sample that it may draw, where each may be drawn."""
-        chosen = (candidate.deployment, candidate.sampling, candidate.first_samples)
-        # Of strategies that name deployments only a panel's cost is known, and it asks each of them once.
-        drawn = [(one.deployment, one.sampling, 1) for one in candidate.members] or [chosen]
-        if candidate.then is not None:
-            then = candidate.then
-            drawn.append((then.deployment, then.sampling, then.max_samples))
         total = 0.0
-        for deployment, sampling, number in drawn:
-            usage = Usage(input_tokens=input_tokens, output_tokens=sampling.max_tokens or 0)
-            total += number * (cost_usd(self._desk.spec(deployment), usage) or 0.0)
+        for one in most_drawn(candidate, input_tokens):
+            usage = Usage(input_tokens=one.input_tokens, output_tokens=one.sampling.max_tokens or 0)
+            total += one.number * (cost_usd(self._desk.spec(one.deployment), usage) or 0.0)
         return total
 
     def _too_little(self) -> InfeasibleError:

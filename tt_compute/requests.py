@@ -13,6 +13,7 @@ from tt_compute.confidences import Asked, confidence_in
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
+from tt_compute.foresight import foreseen
 from tt_compute.judging import asker, embedder, scorer
 from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
@@ -22,7 +23,7 @@ from tt_compute.planning.types import Objective, Plan, Premise
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.prompts import Prompt, estimate_tokens, to_messages
 from tt_compute.results import Result
-from tt_compute.rungs import Rungs, foreseen, is_free, is_mock, members, naming_members
+from tt_compute.rungs import Rungs, is_free, is_mock, members, naming_members
 from tt_compute.sampling import check_sampling
 from tt_compute.saved_plan import Replay, check_beside, replay
 from tt_compute.setup import Setup
@@ -127,9 +128,12 @@ class Requests:
         if not named:
             plan = await self._plan(request, budget, options)
             return msgspec.structs.replace(plan, objective=objective)
+        unforeseen = await self._plan(request, budget, options)
+        wave = max(one.wave for one in unforeseen.candidates)
+        predicted = await foreseen(self._setup, strategy, named, request, budget, wave=wave)
         request = msgspec.structs.replace(
             request,
-            predicted=foreseen(strategy, named, objective),
+            predicted=predicted,
             priced_elsewhere=not all(is_free(one.spec) for one in named),
         )
         plan = naming_members(await self._plan(request, budget, options), named)
@@ -319,6 +323,8 @@ def _request(
         reliability=reliability_of(judge),
         logprobs=max(sampling.logprobs, needs.logprobs, least),
         continue_assistant=needs.continue_assistant,
+        draws_all=needs.draws_all,
+        unforeseen=needs.unforeseen,
         json_schema=options.get("response_format") is not None,
     )
 

@@ -10,16 +10,13 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.openings import Rung
-from tt_compute.planning.panels import predict_panel
 from tt_compute.planning.request import PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Stage
+from tt_compute.planning.types import Candidate, Objective, Plan, Stage
 from tt_compute.setup import Setup
-from tt_compute.strategies.base import Strategy
-from tt_compute.strategies.panel import Panel
 from tt_compute.types import DeploymentSpec, SamplingParams
 from tt_compute.weights import parse_weight
 
-__all__ = ["Member", "Rungs", "foreseen", "is_free", "is_mock", "members", "naming_members"]
+__all__ = ["Member", "Rungs", "is_free", "is_mock", "members", "naming_members"]
 
 
 class Member(NamedTuple):
@@ -92,20 +89,6 @@ def _stage(alone: Candidate, sampling: SamplingParams) -> Stage:
         wave=1,
         sampling=msgspec.structs.replace(sampling, max_tokens=alone.sampling.max_tokens),
     )
-
-
-def foreseen(
-    strategy: Strategy | None, named: Sequence[Member], objective: Objective
-) -> Prediction | None:
-    """What a strategy over several deployments is expected to do, by what is known of each; None = nobody knows.
-
-    Nor of a panel that asks one model twice, whose samples have more in common than those of two models.
-    """
-    asked = named[: objective.max_samples]
-    different = len({member.spec.model.id for member in asked}) == len(asked)
-    if not isinstance(strategy, Panel) or not different:
-        return None
-    return predict_panel([member.alone.predicted for member in asked], strategy.agree)
 
 
 class Rungs(NamedTuple):

@@ -119,7 +119,7 @@ async def replay(setup: Setup, plan: Plan, request: PlanRequest) -> Replay:
     chosen = _chosen(plan)
     warnings = [
         f"the plan's deployment {chosen.deployment} has changed: {change}"
-        for change in await _examine(setup, plan, chosen, request)
+        for change in await _examine(setup, plan, _own(chosen), request)
     ]
     further = {one.deployment: one for one in (*chosen.members, chosen.then) if one is not None}
     further.pop(chosen.deployment, None)
@@ -148,6 +148,11 @@ def _chosen(plan: Plan) -> Candidate:
     check_plan(msgspec.structs.replace(plan, candidates=() if chosen is None else (chosen,)))
     assert chosen is not None
     return chosen
+
+
+def _own(chosen: Candidate) -> Candidate:
+    """What its own deployment does: of a strategy that names several, one sample."""
+    return _as_candidate(chosen, chosen.members[0]) if chosen.members else chosen
 
 
 def _as_candidate(chosen: Candidate, stage: Stage) -> Candidate:

@@ -223,8 +223,11 @@ async def test_no_more_samples_of_a_mixture_are_planned_than_it_can_draw(
 
 async def test_a_budget_of_samples_holds_for_what_nobody_can_predict(trio: Open) -> None:
     """All that a run may draw is counted as expected; money is not known to be enough."""
-    price = {"price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}}}
-    async with trio({"c": price}) as client:
+    unknown = {
+        "model": {"id": "unknown"},
+        "price": {"usd_per_mtok": {"input": 1.0, "output": 10.0}},
+    }
+    async with trio({"c": unknown}) as client:
         options = {"strategy": "mixture=a,b,c", "seed": 1}
         results = await client.solve_many([PROMPT] * 4, budget=Budget(max_samples=12), **options)
         assert sum(result.receipt.samples_drawn for result in results) == 12
@@ -235,10 +238,23 @@ async def test_a_budget_of_samples_holds_for_what_nobody_can_predict(trio: Open)
             await client.solve_many([PROMPT], budget=both, **options)
 
 
-async def test_an_unmet_objective_says_that_nothing_predicts_the_strategy(trio: Open) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [
+        ("usc", "how often the model is asked to choose"),
+        ("knockout", "how often the model is asked to choose"),
+        ("refine", "how often there is something to mend"),
+        ("revise", "how long an attempt is in sight of others"),
+        ("mixture", "is predicted where it names its deployments"),
+    ],
+)
+async def test_an_unmet_objective_says_why_nothing_predicts_the_strategy(
+    trio: Open, strategy: str, reason: str
+) -> None:
     async with trio() as client:
-        plan = await client.plan(PROMPT, strategy="usc", objective=Objective(quality=0.9))
-    assert "quality: unknown (nothing tells what the strategy comes to)" in plan.advice
+        plan = await client.plan(PROMPT, strategy=strategy, objective=Objective(quality=0.9))
+    assert "quality: unknown (" in plan.advice
+    assert reason in plan.advice
 
 
 async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:

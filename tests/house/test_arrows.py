@@ -75,6 +75,7 @@ CLIENT_LEVEL = {
     "confidences",
     "dispatch_setup",
     "execution",
+    "foresight",
     "judging",
     "learning",
     "many",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from tt_compute.planning.ability import TaskAbility
+from tt_compute.planning.alone import Alone, few, undominated
 from tt_compute.planning.escalation import Escalation, by_verifier, by_vote
 from tt_compute.planning.figures import Figures
 from tt_compute.planning.menu import Offer, Option, Then, Wanted
@@ -47,17 +48,12 @@ _MODELS = 3
 """Of the best, and as many of the cheapest."""
 _STRIDE = 67
 """Shares no factor with the number of trials, so that pairs are spread over all of them."""
-_TYPICAL_TOKENS = 256
-"""Of a prompt, where runs are put in the order of their time."""
 
 
 def cascades(offers: Sequence[Offer], wanted: Wanted) -> Iterator[tuple[int, Option]]:
     """(position of the first model's offer, option) of each cascade."""
     able = [_Model(place, offer, wanted) for place, offer in enumerate(offers) if _known(offer)]
-    front = [one for one in able if not any(other.beats(one) for other in able)]
-    front.sort(key=lambda one: (-one.quality, one.cost_usd, one.seconds, one.offer.spec.id))
-    chosen = front if len(front) <= 2 * _MODELS else [*front[:_MODELS], *front[-_MODELS:]]
-    for second, first in combinations(chosen, 2):
+    for second, first in combinations(few(undominated(able), _MODELS), 2):
         if first.quality < second.quality:
             for option in _Pair(first, second, wanted):
                 yield first.place, option
@@ -72,27 +68,8 @@ def _known(offer: Offer) -> bool:
     )
 
 
-class _Model:
-    """An offer as one sample of it shows it."""
-
-    def __init__(self, place: int, offer: Offer, wanted: Wanted) -> None:
-        self.place = place
-        self.offer = offer
-        self.ability = offer.ability.greedy() if wanted.greedy else offer.ability
-        assert self.ability.mean is not None
-        self.quality = self.ability.mean
-        tokens = wanted.prompt_tokens or _TYPICAL_TOKENS
-        self.ttft = offer.prefill.seconds(tokens)
-        figures = offer.meter.figures(single_run(self.ability, offer.lengths), offer.tokens_mean)
-        self.cost_usd = figures.cost_usd.at(tokens, self.ttft)
-        self.seconds = figures.latency_p50_s.at(tokens, self.ttft)
-        self.tokens = tokens
-
-    def beats(self, other: _Model) -> bool:
-        """Whether it is as good in everything, and better in something."""
-        mine = (-self.quality, self.cost_usd, self.seconds)
-        theirs = (-other.quality, other.cost_usd, other.seconds)
-        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+class _Model(Alone):
+    """One of the two models."""
 
     def seconds_of(self, trial: Trial) -> float:
         """Of a run, about: its prefills at the median and its steps."""

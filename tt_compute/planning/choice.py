@@ -23,7 +23,7 @@ import msgspec
 
 from tt_compute.planning.delays import Delay
 from tt_compute.planning.figures import Line
-from tt_compute.planning.menu import Option, Then
+from tt_compute.planning.menu import Option, Then, Times
 from tt_compute.planning.types import Objective, Preference
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "Prompt",
     "Violation",
     "Weighed",
-    "later",
+    "value",
     "violations",
 ]
 
@@ -108,7 +108,7 @@ class Board:
         self.entries: tuple[Entry, ...] = tuple(sorted(entries, key=_quality, reverse=True))
         self.offers: list[int] = [entry.offer for entry in self.entries]
         """Of each entry."""
-        self._later = _later(self.entries)
+        self._lay_out()
         self._errors = [-_quality(entry) for entry in self.entries]
         self._lines = {
             name: [(*getattr(entry.option.figures, name), entry.offer) for entry in self.entries]
@@ -121,7 +121,7 @@ class Board:
             return self
         keep = [offer not in offers for offer in range(max(self.offers) + 1)]
         kept = list(map(keep.__getitem__, self.offers))
-        for place, *_, then in self._later["cost_usd"]:
+        for place, *_, then in self._further["cost_usd"]:
             kept[place] = kept[place] and then.offer not in offers
         board = copy(self)
         board._keep(kept)  # noqa: SLF001 - its own class
@@ -130,27 +130,32 @@ class Board:
     def _keep(self, kept: Sequence[bool]) -> None:
         self.entries = tuple(compress(self.entries, kept))
         self.offers = list(compress(self.offers, kept))
-        self._later = _later(self.entries)
+        self._lay_out()
         self._errors = list(compress(self._errors, kept))
         self._lines = {name: list(compress(lines, kept)) for name, lines in self._lines.items()}
+
+    def _lay_out(self) -> None:
+        """The few options over several deployments, apart from the many others."""
+        across = [
+            (place, entry.option)
+            for place, entry in enumerate(self.entries)
+            if entry.option.then is not None or entry.option.members
+        ]
+        self._further = _further(across)
+        self._panels = [
+            (place, option, option.times) for place, option in across if option.times is not None
+        ]
 
     def weigh(self, place: int, prompt: Prompt) -> Weighed:
         """The figures of the entry at a place for a prompt."""
         entry = self.entries[place]
-        figures, ttft = entry.option.figures, prompt.ttfts[entry.offer]
-        cost_usd = figures.cost_usd.at(prompt.tokens, ttft)
-        latency_s = figures.latency_p95_s.at(prompt.tokens, ttft)
-        delay = prompt.delays.get(entry.offer)
-        if delay is not None:
-            cost_usd += delay.usd(entry.option)
-            latency_s += delay.p95_s(entry.option)
-        energy_j = figures.energy_j.at(prompt.tokens, ttft)
-        then = entry.option.then
-        if then is not None:
-            cost_usd += later(then, "cost_usd", prompt)
-            latency_s += later(then, "latency_p95_s", prompt)
-            energy_j += later(then, "energy_j", prompt)
-        return Weighed(entry, _quality(entry), cost_usd, latency_s, energy_j)
+        return Weighed(
+            entry,
+            _quality(entry),
+            value(entry, "cost_usd", prompt),
+            value(entry, "latency_p95_s", prompt),
+            value(entry, "energy_j", prompt),
+        )
 
     def choose(self, prompt: Prompt, objective: Objective) -> tuple[Weighed, bool]:
         """The best option, and whether it meets every constraint; the board must not be empty."""
@@ -207,58 +212,106 @@ class Board:
             for at, place in enumerate(places):
                 add = added.get(self.offers[place])
                 if add is not None:
-                    values[at] += add(self.entries[place].option)
-        for place, fixed, per_token, p50, p95, then in self._later[figure]:
-            # Places are in their order.
-            at = bisect_left(places, place)
-            if at < len(places) and places[at] == place:
+                    option = self.entries[place].option
+                    values[at] += add(option.own if option.members else option)
+        for place, fixed, per_token, p50, p95, then in self._further[figure]:
+            found = _find(places, place)
+            if found is not None:
                 ttft = ttfts[then.offer]
-                values[at] += fixed + per_token * tokens + p50 * ttft[0] + p95 * ttft[1]
+                values[found] += fixed + per_token * tokens + p50 * ttft[0] + p95 * ttft[1]
                 if then.offer in delays:
-                    values[at] += _held(then, figure, delays[then.offer])
+                    values[found] += _held(then, figure, delays[then.offer])
+        if figure == "latency_p95_s":
+            for place, option, times in self._panels:
+                found = _find(places, place)
+                if found is not None:
+                    values[found] += times.at(figure, tokens)
+                    values[found] += _held_panel(option, times, figure, delays) if delays else 0.0
         return values
 
 
-def _later(
-    entries: Sequence[Entry],
+def _find(places: Sequence[int], place: int) -> int | None:
+    """Where a place stands among some that are in their order."""
+    at = bisect_left(places, place)
+    return at if at < len(places) and places[at] == place else None
+
+
+def _further(
+    across: Sequence[tuple[int, Option]],
 ) -> dict[str, list[tuple[int, float, float, float, float, Then]]]:
-    """By figure: each cascade's place, the line of its second deployment, and that deployment."""
-    found = [
-        (place, entry.option.then)
-        for place, entry in enumerate(entries)
-        if entry.option.then is not None
-    ]
+    """By figure: the place of each option, the line of a further deployment of it, and that deployment."""
     return {
-        name: [(place, *getattr(then.option.figures, name), then) for place, then in found]
+        name: [
+            (place, *getattr(then.option.figures, name), then)
+            for place, option in across
+            for then in _adding(option, name)
+        ]
         for name in _LIMITS.values()
     }
 
 
-def later(then: Then, figure: str, prompt: Prompt) -> float:
-    """What a cascade's second deployment adds to a figure.
+def _adding(option: Option, figure: str) -> tuple[Then, ...]:
+    """The further deployments whose own figure adds to the option's; to a panel's latency none does by itself."""
+    if option.then is not None:
+        return (option.then,)
+    return () if figure.startswith("latency") else option.members[1:]
+
+
+def value(entry: Entry, figure: str, prompt: Prompt) -> float:
+    """A figure of an option, with what the present state of its deployments adds; infinite = unknown.
 
     Args:
-        then: The second deployment.
+        entry: The option.
         figure: ``latency_p50_s`` or one of those that are weighed.
-        prompt: What they depend on.
+        prompt: What figures depend on.
     """
-    line: Line = getattr(then.option.figures, figure)
-    value = line.at(prompt.tokens, prompt.ttfts[then.offer])
-    delay = prompt.delays.get(then.offer)
-    return value if delay is None else value + _held(then, figure, delay)
+    option, delays = entry.option, prompt.delays
+    line: Line = getattr(option.figures, figure)
+    total = line.at(prompt.tokens, prompt.ttfts[entry.offer])
+    if entry.offer in delays:
+        total += _added(option.own, figure, delays[entry.offer])
+    for then in _adding(option, figure):
+        line = getattr(then.option.figures, figure)
+        total += line.at(prompt.tokens, prompt.ttfts[then.offer])
+        if then.offer in delays:
+            total += _held(then, figure, delays[then.offer])
+    if option.times is not None and figure.startswith("latency"):
+        total += option.times.at(figure, prompt.tokens)
+        total += _held_panel(option, option.times, figure, delays)
+    return total
+
+
+def _held_panel(option: Option, times: Times, figure: str, delays: Mapping[int, Delay]) -> float:
+    """What the present state of members adds beyond that of the first: those of a batch wait at the same time."""
+    held_s = [
+        _added(one.option, figure, delays[one.offer]) if one.offer in delays else 0.0
+        for one in option.members
+    ]
+    batch = len(held_s) - len(times.late)
+    column = 0 if figure == "latency_p50_s" else 1
+    later = sum(
+        late[column] * seconds for late, seconds in zip(times.late, held_s[batch:], strict=True)
+    )
+    return max(held_s[:batch]) - held_s[0] + later
 
 
 def _held(then: Then, figure: str, delay: Delay) -> float:
-    """What the present state of the second deployment adds, in those runs that come to it."""
-    option = then.option
-    if figure == "cost_usd":
-        return then.share * delay.usd(option)
-    held = {"latency_p50_s": (delay.p50_s, option.p50), "latency_p95_s": (delay.p95_s, option.p95)}
-    if figure not in held:
-        return 0.0
-    held_s, load = held[figure]
+    """What the present state of a further deployment adds, in those runs that come to it."""
+    added = _added(then.option, figure, delay)
+    if figure == "cost_usd" or not added:
+        return then.share * added
+    load = then.option.p50 if figure == "latency_p50_s" else then.option.p95
     # Of runs at this level of duration, those that come here at all.
-    return 0.0 if load is None else min(1.0, load.waves) * held_s(option)
+    return 0.0 if load is None else min(1.0, load.waves) * added
+
+
+def _added(option: Option, figure: str, delay: Delay) -> float:
+    """What the present state of a deployment adds to what it does."""
+    if figure == "cost_usd":
+        return delay.usd(option)
+    if figure == "latency_p50_s":
+        return delay.p50_s(option)
+    return delay.p95_s(option) if figure == "latency_p95_s" else 0.0
 
 
 def violations(weighed: Weighed, objective: Objective) -> list[Violation]:

@@ -178,8 +178,10 @@ def _label(candidate: Candidate) -> str:
     if candidate.max_samples == 1:
         return f"{candidate.deployment}, {candidate.strategy}"
     then = "" if candidate.then is None else f", then {candidate.then.deployment}"
+    # The strategy's own deployments stand in its name.
+    where = "" if candidate.members else f"{candidate.deployment}, "
     return (
-        f"{candidate.deployment}, {candidate.strategy}{_rule(candidate)} of up to {candidate.max_samples}, "
+        f"{where}{candidate.strategy}{_rule(candidate)} of up to {candidate.max_samples}, "
         f"{candidate.wave} at once{then}"
     )
 

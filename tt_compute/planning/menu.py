@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -26,7 +27,14 @@ from tt_compute.planning.figures import UNKNOWN, Figures, Meter, figures_of
 from tt_compute.planning.kv_cache import tokens_that_fit
 from tt_compute.planning.lengths import Lengths
 from tt_compute.planning.performance import Prefill
-from tt_compute.planning.runs import Load, RunShape, best_of_n_run, majority_run, single_run
+from tt_compute.planning.runs import (
+    Load,
+    RunShape,
+    best_of_n_run,
+    majority_run,
+    single_run,
+    whole_run,
+)
 from tt_compute.planning.types import Prediction
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
@@ -39,18 +47,21 @@ __all__ = [
     "Offer",
     "Option",
     "Then",
+    "Times",
     "Wanted",
     "default_max_tokens",
     "make_offer",
     "sampling_for",
 ]
 
-PREDICTED = ("single", "majority", "best_of_n", "cascade")
+PREDICTED = ("single", "majority", "best_of_n", "cascade", "panel")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
 _VARIED = SamplingParams(temperature=0.8, top_p=0.95)
 """How samples that are compared with each other are drawn."""
 _GREEDY = SamplingParams(temperature=0.0)
 """How a lone sample is drawn: its likeliest course."""
+_ACROSS = ("cascade", "panel")
+"""Made of several offers, elsewhere."""
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _QUICKER = 0.8
 """A vote that draws ahead is weighed where its p95 takes at most this share of the steps of one that draws less."""
@@ -85,6 +96,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """About how long the prompt is; None = of any length."""
     predicted: Prediction | None = None
     """As in ``PlanRequest``, with what follows it."""
+    draws_all: bool = False
+    unforeseen: str = ""
     priced_elsewhere: bool = False
     judged: bool = False
     """A verifier judges samples."""
@@ -114,17 +127,50 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     p95: Load | None = None
     then: Then | None = None
     """What is handed on to another deployment; all but its own figures are of both together."""
+    members: tuple[Then, ...] = ()
+    """Of a panel; the first one's cost and energy are the option's own figures."""
+    times: Times | None = None
+    """Of a panel: its latency, which no line gives; None = unknown."""
+
+    @property
+    def own(self) -> Option:
+        """What its first deployment does."""
+        return self.members[0].option if self.members else self
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True):
-    """The second deployment of a cascade."""
+    """The second deployment of a cascade, or a member of a panel."""
 
     offer: int
     """Position of its offer."""
     share: float
     """Of the questions that come to it."""
     option: Option
-    """What it does with them; its figures are means over all questions."""
+    """What it does with them; its figures are means over all questions, but for a member's latency."""
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Latency by the length of the prompt: known at some lengths, and on the chords between them.
+
+    Prefill grows at least as fast as the prompt, so that chords are mostly above the truth; with powers of two they are
+    within 2 % of it.
+    """
+
+    tokens: tuple[int, ...]
+    """Ascending, at least two."""
+    p50_s: tuple[float, ...]
+    p95_s: tuple[float, ...]
+    late: tuple[tuple[float, float], ...]
+    """Of each member beyond those that are asked at once: its share of the runs about the median, and about the 95th
+    percentile."""
+
+    def at(self, figure: str, tokens: int) -> float:
+        """``latency_p50_s`` or ``latency_p95_s``; beyond the last length its chord goes on."""
+        values = self.p50_s if figure == "latency_p50_s" else self.p95_s
+        right = min(max(1, bisect_left(self.tokens, tokens)), len(self.tokens) - 1)
+        before, after = self.tokens[right - 1], self.tokens[right]
+        part = (tokens - before) / (after - before)
+        return values[right - 1] + part * (values[right] - values[right - 1])
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,10 +198,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """Of any run, as far as it is known."""
     widest: int
     """Wave on offer."""
+    unforeseen: str = ""
+    """As in ``PlanRequest``."""
 
     def why_unknown(self, figure: str) -> str:
         """Where no fact is missing, nobody knows of the strategy."""
-        return "; ".join(self.unknown[figure]) or "nothing tells what the strategy comes to"
+        reasons = "; ".join(self.unknown[figure])
+        return reasons or self.unforeseen or "nothing tells what the strategy comes to"
 
     def most_tokens(self, tokens: int) -> int:
         """Prompt and the longest completion that fits behind it."""
@@ -225,6 +274,7 @@ def make_offer(
         allowances=unused(spec.deployment.limits),
         most_samples=max((one.p95.samples for one in options if one.p95 is not None), default=0.0),
         widest=max((option.wave for option in options), default=made.best_width),
+        unforeseen=wanted.unforeseen,
     )
 
 
@@ -305,7 +355,7 @@ class _Options:
             "best_of_n": self._best_of_n,
         }
         for name in self._wanted.strategies:
-            if name == "cascade":
+            if name in _ACROSS:
                 continue
             yield from makers[name]() if name in makers else self._unpredicted(name)
 
@@ -322,7 +372,8 @@ class _Options:
                 quickest = math.inf
                 for ahead in self._aheads(budget, wave, known=known):
                     shape = self._vote(rule, budget, wave, ahead)
-                    steps = _steps(shape.p95 or shape.mean)
+                    load = shape.p95 or shape.mean
+                    steps = 0.0 if load is None else load.length
                     # Of rules that come to the same, the first; where nothing is known, all do.
                     if shape.samples_mean in seen or steps > _QUICKER * quickest:
                         continue
@@ -365,7 +416,10 @@ class _Options:
             quality=None if known is None else known.quality,
             samples_mean=None if known is None else known.samples_mean,
         )
-        option = self._option(strategy, budget, self._best_width(min(budget, self._cap)), shape)
+        wave = self._best_width(min(budget, self._cap))
+        if self._wanted.draws_all:
+            shape = whole_run(self._lengths, budget, wave)
+        option = self._option(strategy, budget, wave, shape)
         if known is not None:
             option = msgspec.structs.replace(option, figures=figures_of(known))
         elif self._wanted.priced_elsewhere:
@@ -417,11 +471,6 @@ class _Options:
             p50=shape.p50,
             p95=shape.p95,
         )
-
-
-def _steps(load: Load | None) -> float:
-    """Decode steps of a run; 0 where that is unknown."""
-    return 0.0 if load is None else load.waves + math.fsum(steps for _, steps in load.steps)
 
 
 def _ladder(start: int, most: int) -> list[int]:

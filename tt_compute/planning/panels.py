@@ -23,9 +23,15 @@ __all__ = [
     "SAME_MISTAKE",
     "TOGETHER",
     "Course",
+    "Played",
     "agreement_confidence",
     "courses",
+    "of_all",
+    "play",
     "predict_panel",
+    "quantiles",
+    "seconds",
+    "share_asked",
 ]
 
 TOGETHER = 0.56
@@ -52,6 +58,15 @@ class Course(NamedTuple):
     right: bool
 
 
+class Played(NamedTuple):
+    """One run that was drawn at random."""
+
+    asked: tuple[int, ...]
+    """As in ``Course``."""
+    slowness: tuple[float, ...]
+    """Of each member that was asked: how its time compares with its median, in standard deviations of the logarithm."""
+
+
 class _World(NamedTuple):
     """Questions of one kind."""
 
@@ -76,19 +91,24 @@ def predict_panel(singles: Sequence[Prediction], agree: int) -> Prediction:
     if len(rates) < len(singles) or len(singles) > MOST_MEMBERS:
         return Prediction()
     found = list(courses(rates, agree))
-    asked = [
-        sum(course.chance for course in found if sum(course.asked) > place)
-        for place in range(len(singles))
-    ]
+    asked = share_asked(found, len(singles))
     p50, p95 = _latency(singles, found)
     return Prediction(
         quality=sum(course.chance for course in found if course.right),
         samples_mean=sum(asked),
         latency_p50_s=p50,
         latency_p95_s=p95,
-        cost_usd=_mean(asked, [one.cost_usd for one in singles]),
-        energy_j=_mean(asked, [one.energy_j for one in singles]),
+        cost_usd=of_all(asked, [one.cost_usd for one in singles]),
+        energy_j=of_all(asked, [one.energy_j for one in singles]),
     )
+
+
+def share_asked(found: Sequence[Course], members: int) -> list[float]:
+    """Of each member, P(it is asked)."""
+    return [
+        sum(course.chance for course in found if sum(course.asked) > place)
+        for place in range(members)
+    ]
 
 
 def agreement_confidence(rates: Sequence[float], groups: Sequence[Sequence[int]]) -> float | None:
@@ -190,17 +210,51 @@ def _leads(said: Sequence[_Said]) -> bool:
     return last == "right"
 
 
-def _mean(asked: Sequence[float], each: Sequence[float | None]) -> float | None:
+def of_all(counts: Sequence[float], each: Sequence[float | None]) -> float | None:
+    """What so many samples of each member take together; None where that of one is unknown."""
     known = [value for value in each if value is not None]
     if len(known) < len(each):
         return None
-    return sum(chance * value for chance, value in zip(asked, known, strict=True))
+    return sum(count * value for count, value in zip(counts, known, strict=True))
+
+
+def play(found: Sequence[Course]) -> list[Played]:
+    """Runs at random, from a fixed seed: the same for every length of the prompt."""
+    rng = random.Random(0)  # noqa: S311 - figures, not secrets
+    drawn = rng.choices(found, [course.chance for course in found], k=_TRIALS)
+    return [
+        Played(one.asked, tuple(rng.gauss(0, 1) for _ in range(sum(one.asked)))) for one in drawn
+    ]
+
+
+def seconds(runs: Sequence[Played], pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """Of each run; batches follow each other, and each takes as long as its slowest member.
+
+    Args:
+        runs: Drawn.
+        pairs: Of each member's sample the median and the 95th percentile; it is lognormal through both.
+    """
+    logs = [_log_time(*pair) for pair in pairs]
+    times: list[float] = []
+    for run in runs:
+        total, start = 0.0, 0
+        for number in run.asked:
+            members = range(start, start + number)
+            total += max(_time(logs[member], run.slowness[member]) for member in members)
+            start += number
+        times.append(total)
+    return times
+
+
+def quantiles(times: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    ordered = sorted(times)
+    return statistics.median(ordered), ordered[round(0.95 * len(ordered)) - 1]
 
 
 def _latency(
     singles: Sequence[Prediction], found: Sequence[Course]
 ) -> tuple[float | None, float | None]:
-    """Median and 95th percentile, by trials of a fixed seed."""
     pairs = [
         (one.latency_p50_s, one.latency_p95_s)
         for one in singles
@@ -208,25 +262,14 @@ def _latency(
     ]
     if len(pairs) < len(singles):
         return None, None
-    rng = random.Random(0)  # noqa: S311 - figures, not secrets
-    weights = [course.chance for course in found]
-    runs = sorted(
-        sum(_slowest(rng, pairs, course.asked)) for course in rng.choices(found, weights, k=_TRIALS)
-    )
-    return statistics.median(runs), runs[round(0.95 * _TRIALS) - 1]
+    return quantiles(seconds(play(found), pairs))
 
 
-def _slowest(
-    rng: random.Random, pairs: Sequence[tuple[float, float]], asked: Sequence[int]
-) -> Iterator[float]:
-    """Of each batch the time of its slowest member."""
-    start = 0
-    for number in asked:
-        yield max(_drawn(rng, *pair) for pair in pairs[start : start + number])
-        start += number
+def _log_time(p50: float, p95: float) -> tuple[float, float]:
+    """(median, standard deviation of the logarithm)."""
+    return p50, math.log(p95 / p50) / _NORMAL_P95 if 0 < p50 < p95 else 0.0
 
 
-def _drawn(rng: random.Random, p50: float, p95: float) -> float:
-    if p50 <= 0 or p95 <= p50:
-        return p50
-    return p50 * math.exp(math.log(p95 / p50) / _NORMAL_P95 * rng.gauss(0, 1))
+def _time(log_time: tuple[float, float], slowness: float) -> float:
+    p50, deviation = log_time
+    return p50 * math.exp(deviation * slowness) if deviation else p50

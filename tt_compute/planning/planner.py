@@ -20,16 +20,18 @@ from tt_compute.errors import (
     UnsupportedError,
 )
 from tt_compute.planning.cascades import cascades
-from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, later, violations
+from tt_compute.planning.choice import Board, Entry, Prompt
 from tt_compute.planning.delays import delays
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.kv_cache import rows_that_fit
-from tt_compute.planning.menu import Offer, Then, Wanted, make_offer, sampling_for
-from tt_compute.planning.open_choices import aheads_of, stop_rules_of, strategies_of
+from tt_compute.planning.menu import Offer, Wanted, make_offer
+from tt_compute.planning.openness import open_aheads, open_stop_rules, open_strategies
+from tt_compute.planning.panel_menu import panels
 from tt_compute.planning.refusals import refusals
 from tt_compute.planning.request import PlanRequest
+from tt_compute.planning.scribe import Scribe
 from tt_compute.planning.similarity import length_band
-from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Rejection, Stage
+from tt_compute.planning.types import Objective, Plan, Rejection
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.types import Capabilities, Clock, SamplingParams
 
@@ -140,7 +142,7 @@ class Planner:
         prompt = Prompt(request.input_tokens, ttfts, held)
         best, feasible = board.choose(prompt, objective)
         decided = self._clock.now()
-        scribe = _Scribe(menu, board, request, objective, prompt)
+        scribe = Scribe(menu.offers, board, request, objective, prompt)
         candidates = {
             id(entry): scribe.candidate(place) for place, entry in enumerate(board.entries)
         }
@@ -189,14 +191,16 @@ class Planner:
         wanted = Wanted(
             task=request.task,
             max_samples=objective.max_samples,
-            strategies=strategies_of(request),
-            stop_rules=stop_rules_of(request),
+            strategies=open_strategies(request),
+            stop_rules=open_stop_rules(request),
             weight=request.weight,
-            ahead=aheads_of(request),
+            ahead=open_aheads(request),
             max_tokens=request.sampling.max_tokens,
             prompt_tokens=length_band(request.input_tokens) if self._learned else None,
             greedy=not request.sampling.temperature,
             predicted=request.predicted,
+            draws_all=request.draws_all,
+            unforeseen=request.unforeseen,
             priced_elsewhere=request.priced_elsewhere,
             judged=request.has_verifier,
             reliability=request.reliability,
@@ -237,6 +241,8 @@ class Planner:
         options = [(place, one) for place, offer in enumerate(offers) for one in offer.options]
         if "cascade" in kind.wanted.strategies:
             options += cascades(offers, kind.wanted)
+        if "panel" in kind.wanted.strategies:
+            options += panels(offers, kind.wanted)
         board = Board(
             Entry(offer=place, deployment=offers[place].spec.id, option=option)
             for place, option in options
@@ -270,116 +276,6 @@ class Planner:
             reason = f"is not known to offer {', '.join(missing)}"
             return _Rejected(stage="needs", rejection=_rejection(spec, reason))
         return None
-
-
-class _Scribe:
-    """Writes out what was weighed."""
-
-    def __init__(
-        self,
-        menu: _Menu,
-        board: Board,
-        request: PlanRequest,
-        objective: Objective,
-        prompt: Prompt,
-    ) -> None:
-        self._menu = menu
-        self._board = board
-        self._request = request
-        self._objective = objective
-        self._prompt = prompt
-
-    def candidate(self, place: int) -> Candidate:
-        weighed = self._board.weigh(place, self._prompt)
-        request, entry = self._request, weighed.entry
-        option, offer = entry.option, self._menu.offers[entry.offer]
-        missed = violations(weighed, self._objective)
-        return Candidate(
-            deployment=entry.deployment,
-            backend=offer.spec.backend,
-            model=offer.spec.model.id,
-            strategy=option.strategy,
-            stop_rule=option.stop_rule,
-            max_samples=option.max_samples,
-            wave=option.wave,
-            weight=option.weight,
-            ahead=option.ahead,
-            feasible=not missed,
-            violates=tuple(map(str, missed)),
-            predicted=self._prediction(weighed),
-            sampling=sampling_for(option.strategy, request.sampling, self._max_tokens(offer)),
-            then=None if option.then is None else self._stage(option.then),
-        )
-
-    def _stage(self, then: Then) -> Stage:
-        offer, option = self._menu.offers[then.offer], then.option
-        return Stage(
-            deployment=offer.spec.id,
-            backend=offer.spec.backend,
-            model=offer.spec.model.id,
-            strategy=option.strategy,
-            stop_rule=option.stop_rule,
-            max_samples=option.max_samples,
-            wave=option.wave,
-            share=then.share,
-            sampling=sampling_for(option.strategy, self._request.sampling, self._max_tokens(offer)),
-        )
-
-    def advice(self, nearest: Weighed) -> str:
-        """Each constraint that the nearest candidate misses, and what it would take."""
-        option = nearest.entry.option
-        plan = f"{nearest.entry.deployment}, {option.strategy}"
-        if option.max_samples > 1:
-            plan += f" of up to {option.max_samples}"
-        missed = violations(nearest, self._objective)
-        lines = [self._missed(violation, nearest.entry) for violation in missed]
-        return f"{'; '.join(lines)} (nearest plan: {plan})"
-
-    def delays(self, best: Entry, out: Collection[int]) -> tuple[str, ...]:
-        """What latencies hold besides the work itself, in a sentence for each deployment."""
-        told = (
-            delay.told(best.option if offer == best.offer else None)
-            for offer, delay in self._prompt.delays.items()
-            if offer not in out
-        )
-        return tuple(filter(None, told))
-
-    def _missed(self, violation: Violation, entry: Entry) -> str:
-        if math.isinf(violation.found):
-            figure = violation.name.removeprefix("max_")
-            return f"{violation} ({self._menu.offers[entry.offer].why_unknown(figure)})"
-        unit = {"max_cost_usd": " USD", "max_latency_s": " s", "max_energy_j": " J"}
-        suffix = unit.get(violation.name, "")
-        verb = "reaches" if violation.name == "quality" else "needs"
-        return (
-            f"{violation.name}: {violation.wanted:.4g}{suffix} wanted, "
-            f"the nearest plan {verb} {violation.found:.4g}{suffix}"
-        )
-
-    def _prediction(self, weighed: Weighed) -> Prediction:
-        entry = weighed.entry
-        p50 = entry.option.figures.latency_p50_s.at(
-            self._prompt.tokens, self._prompt.ttfts[entry.offer]
-        )
-        delay = self._prompt.delays.get(entry.offer)
-        if delay is not None:
-            p50 += delay.p50_s(entry.option)
-        if entry.option.then is not None:
-            p50 += later(entry.option.then, "latency_p50_s", self._prompt)
-        return Prediction(
-            quality=entry.option.quality,
-            latency_p50_s=_known(p50),
-            latency_p95_s=_known(weighed.latency_p95_s),
-            cost_usd=_known(weighed.cost_usd),
-            energy_j=_known(weighed.energy_j),
-            samples_mean=entry.option.samples_mean,
-        )
-
-    def _max_tokens(self, offer: Offer) -> int:
-        context = offer.spec.max_context_tokens
-        if context is None:
-            return offer.max_tokens
-        return min(offer.max_tokens, context - self._request.input_tokens)
 
 
 def _check_name(what: str, name: str, known: Sequence[str]) -> None:
@@ -447,7 +343,3 @@ def _nothing_left(rejected: Sequence[_Rejected]) -> TTComputeError:
 
 def _rejection(spec: DeploymentSpec, reason: str) -> Rejection:
     return Rejection(deployment=spec.id, reason=reason)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isinf(value) else value

@@ -37,6 +37,10 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Only votes that draw ahead of need from this chance on, 0 to 1; None leaves it to the plan."""
     predicted: Prediction | None = None
     """What the pinned strategy is expected to do, where whoever asks knows it; None = the planner predicts it."""
+    draws_all: bool = False
+    """The pinned strategy draws the whole budget, and nothing besides: what it takes is predicted."""
+    unforeseen: str = ""
+    """Why nothing predicts what the pinned strategy takes, in words."""
     priced_elsewhere: bool = False
     """The strategy also draws at deployments of its own choice, which are not free: unless it is predicted, the
     cost is unknown."""

@@ -35,6 +35,7 @@ __all__ = [
     "near",
     "scaled",
     "single_run",
+    "whole_run",
 ]
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     samples: float
     steps: tuple[tuple[int, float], ...]
     """(rows alive, decode steps with so many), without the first token of each wave: that one is prefill's."""
+
+    @property
+    def length(self) -> float:
+        """Decode steps in all, first tokens included."""
+        return self.waves + math.fsum(count for _, count in self.steps)
 
 
 class RunShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +165,13 @@ def best_of_n_run(
         chances = [(kind.accepted, kind.share) for kind in kinds]
         trials = contest_trials(chances, lengths, budget, wave)
     return _shape(quality, wave + refused, wave, trials, lengths)
+
+
+@lru_cache(maxsize=4096)
+def whole_run(lengths: Lengths | None, budget: int, wave: int) -> RunShape:
+    """All samples of a budget, whatever they say; what comes of them is unknown."""
+    trials = None if lengths is None else contest_trials([(0.0, 1.0)], lengths, budget, wave)
+    return _shape(None, budget, wave, trials, lengths)
 
 
 class Judged(NamedTuple):

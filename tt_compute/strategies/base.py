@@ -173,6 +173,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     k-th after it. Empty = whatever the plan chooses."""
     temperature: float | None = None
     """Of samples, where the caller wishes for none; None = as the plan has it."""
+    draws_all: bool = False
+    """The whole budget is drawn of the run's own prompt, and nothing else is asked: plans predict what that takes."""
+    unforeseen: str = ""
+    """Why plans do not predict what it takes, in words; empty = they do, or nobody says why not."""
     most_samples: int | None = None
     """No run draws more, so that no more is planned and set aside; None = as many as it may."""
 

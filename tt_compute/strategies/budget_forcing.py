@@ -62,7 +62,10 @@ class BudgetForcing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs(self) -> Needs:
         """Of a deployment."""
-        return Needs(continue_assistant=True)
+        return Needs(
+            continue_assistant=True,
+            unforeseen="how long the model thinks when it is made to go on is unknown",
+        )
 
     async def run(self, run: Run) -> Outcome:
         """Think until the waits or the budget are spent, the verifier accepts or the deadline has passed.

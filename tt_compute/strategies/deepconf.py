@@ -62,7 +62,7 @@ class DeepConf(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs(self) -> Needs:
         """Of a deployment."""
-        return Needs(logprobs=self.top)
+        return Needs(logprobs=self.top, unforeseen="how soon samples are cancelled is unknown")
 
     async def run(self, run: Run) -> Outcome:
         """Vote until there is consensus, the budget is spent or the deadline has passed.

@@ -6,7 +6,7 @@ import anyio
 
 from tt_compute.errors import VerifierError
 from tt_compute.strategies.asking import Juror
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.candidates import Candidates, same_answer
 from tt_compute.strategies.deadline import before_deadline
 
@@ -31,6 +31,13 @@ class Knockout:
     """
 
     name = "knockout"
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(
+            unforeseen="how often the model is asked to choose, and how much it says then, is unknown"
+        )
 
     async def run(self, run: Run) -> Outcome:
         """Draw everything and hold the tournament.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tt_compute.errors import VerifierError
 from tt_compute.strategies.asking import Juror
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.candidates import Candidates
 from tt_compute.strategies.deadline import before_deadline
 
@@ -24,6 +24,13 @@ class _ChoosesOne:
 
     name: str
     rules: str
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(
+            unforeseen="how often the model is asked to choose, and how much it says then, is unknown"
+        )
 
     async def run(self, run: Run) -> Outcome:
         """Draw everything and have one chosen.

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from tt_compute.errors import VerifierError
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.candidates import Candidates
 from tt_compute.strategies.deadline import before_deadline
 from tt_compute.verify.calling import call_user, name_of
@@ -50,6 +50,11 @@ class MBR:
 
     def __init__(self, utility: Utility = token_f1) -> None:
         self._utility = utility
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(draws_all=True)
 
     async def run(self, run: Run) -> Outcome:
         """Draw everything, compare each with each, and choose.

@@ -13,7 +13,7 @@ import msgspec
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
 from tt_compute.strategies.attempts import Attempts
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.types import Message
@@ -68,6 +68,11 @@ class Refine(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return "refine"
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(unforeseen="how often there is something to mend is unknown")
 
     async def run(self, run: Run) -> Outcome:
         """Refine until there is nothing to mend, the budget is spent or the deadline has passed.

@@ -12,7 +12,7 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.strategies.attempts import Attempts
-from tt_compute.strategies.base import Ended, Outcome, Run
+from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.types import Message
@@ -58,6 +58,11 @@ class Revise(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return "revise"
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(unforeseen="how long an attempt is in sight of others is unknown")
 
     async def run(self, run: Run) -> Outcome:
         """Revise until the verifier accepts, the budget is spent or the deadline has passed.

@@ -67,7 +67,11 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs(self) -> Needs:
         """Of a deployment."""
-        return Needs(continue_assistant=True, logprobs=self.scoring.logprobs)
+        return Needs(
+            continue_assistant=True,
+            logprobs=self.scoring.logprobs,
+            unforeseen="how many steps a solution takes, and how long they are, is unknown",
+        )
 
 
 async def search(run: Run, settings: Stepwise, roots: int, keep: Keep) -> Outcome:

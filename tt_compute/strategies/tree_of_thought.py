@@ -13,7 +13,7 @@ import msgspec
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
-from tt_compute.strategies.base import Outcome, Run
+from tt_compute.strategies.base import Needs, Outcome, Run
 from tt_compute.strategies.callbacks import Model, together
 from tt_compute.strategies.deadline import before_deadline
 from tt_compute.strategies.drawing import Drawer
@@ -83,6 +83,11 @@ class TreeOfThought(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return "tree_of_thought"
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of a deployment."""
+        return Needs(unforeseen="what its functions ask the model is unknown")
 
     async def run(self, run: Run) -> Outcome:
         """Search until a chain is found, nothing is left to search or the deadline has passed.

@@ -1,4 +1,4 @@
-"""What a request leaves open: the strategies, stop rules and ways of drawing that a plan may choose from."""
+"""Which strategies, stop rules and ways of drawing a request leaves open to its plan."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from tt_compute.planning.request import PlanRequest
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.weights import check_weighted_rule, parse_weight
 
-__all__ = ["aheads_of", "stop_rules_of", "strategies_of"]
+__all__ = ["open_aheads", "open_stop_rules", "open_strategies"]
 
 _STOP_RULES = ("beta", "beta:0.8")
 """Adaptive-Consistency's own threshold, and one that ends sooner where a vote is nearly clear."""
 _AHEADS = (1.0, 0.7, 0.3)
 """Nothing ahead of need; for about 5 % more tokens half of the time; for 20 % more a third of it
 (``benchmarks/strategies.py``)."""
+_ACROSS = ("cascade", "panel")
+"""Strategies over several deployments."""
 
 
-def strategies_of(request: PlanRequest) -> tuple[str, ...]:
+def open_strategies(request: PlanRequest) -> tuple[str, ...]:
     """The strategies that are open: the pinned one, or all that make sense.
 
-    A pinned stop rule asks for a vote. At temperature 0 all samples would be the same.
+    A pinned stop rule asks for a vote. At temperature 0 all samples of one model would be the same.
+
+    Raises:
+        InvalidRequestError: What is pinned does not go with the temperature, or lacks a verifier.
     """
     greedy = request.sampling.temperature == 0
     if greedy and _strategy(request) in ("majority", "cascade"):
@@ -36,10 +41,13 @@ def strategies_of(request: PlanRequest) -> tuple[str, ...]:
                 hint="pass verifier=, or use the strategy 'majority'",
             )
         return (wanted,)
+    # A panel asks no verifier, and an answer should not go unjudged.
+    left_out = {"panel"} if request.has_verifier else {"best_of_n"}
     if greedy:
-        return ("single",)
-    open_ones = PREDICTED if request.has_verifier else ("single", "majority", "cascade")
-    return tuple(one for one in open_ones if one != "cascade" or not request.one_deployment)
+        left_out |= {"majority", "best_of_n", "cascade"}
+    if request.one_deployment:
+        left_out.update(_ACROSS)
+    return tuple(one for one in PREDICTED if one not in left_out)
 
 
 def _strategy(request: PlanRequest) -> str | None:
@@ -51,7 +59,12 @@ def _strategy(request: PlanRequest) -> str | None:
     return "best_of_n" if is_score_rule(request.stop_rule) else "majority"
 
 
-def stop_rules_of(request: PlanRequest) -> tuple[str | None, ...]:
+def open_stop_rules(request: PlanRequest) -> tuple[str | None, ...]:
+    """The stop rules that are open: the pinned one, or those of votes that are worth weighing.
+
+    Raises:
+        UnknownNameError, InvalidRequestError: The pinned one does not exist, or does not go with the weight.
+    """
     if request.weight is not None:
         check_weighted_rule(request.stop_rule, parse_weight(request.weight))
         return (request.stop_rule,)
@@ -62,7 +75,7 @@ def stop_rules_of(request: PlanRequest) -> tuple[str | None, ...]:
     return (parse(request.stop_rule).name,)
 
 
-def aheads_of(request: PlanRequest) -> tuple[float, ...]:
+def open_aheads(request: PlanRequest) -> tuple[float, ...]:
     """Chances from which on votes may draw ahead of need; those that weigh draw their whole budget anyway."""
     if request.weight is not None:
         return (1.0,)
