@@ -246,15 +246,18 @@ async def test_a_budget_of_samples_holds_for_what_nobody_can_predict(trio: Open)
         ("refine", "how often there is something to mend"),
         ("revise", "how long an attempt is in sight of others"),
         ("mixture", "is predicted where it names its deployments"),
+        ("mbr", "how good what the strategy picks is"),
     ],
 )
 async def test_an_unmet_objective_says_why_nothing_predicts_the_strategy(
     trio: Open, strategy: str, reason: str
 ) -> None:
-    async with trio() as client:
+    """A fact that is missing of the model besides is not named: it would not help."""
+    async with trio({name: {"model": {"id": "unknown"}} for name in "abc"}) as client:
         plan = await client.plan(PROMPT, strategy=strategy, objective=Objective(quality=0.9))
     assert "quality: unknown (" in plan.advice
     assert reason in plan.advice
+    assert "concentration" not in plan.advice
 
 
 async def test_no_deployment_of_a_panel_stands_in_for_another(trio: Open) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tt_compute.client import AsyncClient
 from tt_compute.config import Config
+from tt_compute.foresight import most_drawn
 from tt_compute.planning.batch import Budget
 from tt_compute.planning.batches import predict_batches
 from tt_compute.planning.types import Objective, Plan, Prediction
@@ -169,6 +170,19 @@ async def test_a_budget_of_money_holds_for_mixtures(trio: Open) -> None:
         assert predicted(one.plan).cost_usd is not None
         assert one.receipt.cost_usd is not None
         assert one.receipt.cost_usd <= cap
+
+
+async def test_set_aside_is_every_proposal_at_its_longest(trio: Open) -> None:
+    """By deployment and layer; the later prompts hold whole proposals."""
+    async with trio() as client:
+        plan = await client.plan(PROMPT, strategy="mixture:2,3=a,b,c")
+    assert plan.chosen is not None
+    longest = plan.chosen.members[0].sampling.max_tokens
+    assert longest is not None
+    first, later = 100, 100 + round(len(frame(3)) / 3.5) + 3 * longest
+    assert [
+        (one.deployment, one.number, one.input_tokens) for one in most_drawn(plan.chosen, 100)
+    ] == [("a", 2, first), ("b", 1, first), ("a", 2, later), ("b", 1, later), ("c", 1, later)]
 
 
 def test_batches_follow_each_other_and_parts_do_not() -> None:

@@ -100,6 +100,20 @@ async def test_a_saved_plan_runs_the_panel_that_was_chosen(trio: Open, tmp_path:
     assert [one.deployment for one in result.samples] == ["one", "two", "best"]
 
 
+async def test_each_deployment_of_a_saved_panel_needs_one_place(environ: dict[str, str]) -> None:
+    """Two are asked at once, and each of them takes one: nothing waits, and nothing is warned of."""
+    narrow = [
+        {**deployment(name, rate, usd, 42), "limits": {"max_concurrency": 1}}
+        for name, rate, usd in (("one", 0.85, 1.0), ("two", 0.84, 1.1), ("best", 0.95, 100.0))
+    ]
+    config = Config.from_mapping({"deployments": narrow}, environ=environ)
+    async with AsyncClient(config, clock=VirtualClock(), environ=environ) as client:
+        plan = await client.plan(PROMPT, objective=CHEAPEST)
+        result = await client.solve(PROMPT, plan=plan, seed=1)
+    assert chosen(plan).members
+    assert not result.warnings
+
+
 async def test_a_saved_panel_is_refused_once_a_member_is_gone(
     trio: Open, environ: dict[str, str]
 ) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tt_compute.errors import InvalidRequestError, ServerError, UnsupportedError
-from tt_compute.strategies.base import Needs
 from tt_compute.strategies.budget_forcing import BudgetForcing
 from tt_compute.strategies.thinking import Marks, Thought
 from tt_compute.types import Sample
@@ -130,7 +129,7 @@ def test_thinking_that_comes_apart_from_the_text_is_taken_up_in_the_text() -> No
 
 
 def test_what_it_needs_and_refuses() -> None:
-    assert BudgetForcing().needs == Needs(continue_assistant=True)
+    assert BudgetForcing().needs.continue_assistant
     refused: list[dict[str, Any]] = [{"waits": -1}, {"thinking_tokens": 0}, {"wait": ""}]
     for settings in refused:
         with pytest.raises(InvalidRequestError):

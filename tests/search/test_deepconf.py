@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tt_compute.errors import InvalidRequestError, ServerError
-from tt_compute.strategies.base import Needs
 from tt_compute.strategies.confidence import (
     GroupConfidence,
     lowest_group,
@@ -142,7 +141,7 @@ async def test_without_logprobs_it_is_a_plain_vote_and_says_so(
 
 
 def test_what_it_needs_and_refuses() -> None:
-    assert DeepConf().needs == Needs(logprobs=20)
+    assert DeepConf().needs.logprobs == 20
     refused: list[dict[str, Any]] = [
         {"warmup": 0},
         {"window": 0},

@@ -62,6 +62,7 @@ _GREEDY = SamplingParams(temperature=0.0)
 """How a lone sample is drawn: its likeliest course."""
 _ACROSS = ("cascade", "panel")
 """Made of several offers, elsewhere."""
+_UNKNOWN_PICK = "nothing tells how good what the strategy picks is"
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _QUICKER = 0.8
 """A vote that draws ahead is weighed where its p95 takes at most this share of the steps of one that draws less."""
@@ -203,8 +204,9 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     def why_unknown(self, figure: str) -> str:
         """Where no fact is missing, nobody knows of the strategy."""
-        reasons = "; ".join(self.unknown[figure])
-        return reasons or self.unforeseen or "nothing tells what the strategy comes to"
+        # No fact that is missing would help where nothing is foreseen.
+        reasons = self.unforeseen or "; ".join(self.unknown[figure])
+        return reasons or "nothing tells what the strategy comes to"
 
     def most_tokens(self, tokens: int) -> int:
         """Prompt and the longest completion that fits behind it."""
@@ -265,7 +267,7 @@ def make_offer(
         max_tokens=max_tokens,
         max_input_tokens=_max_input_tokens(spec, ability, wanted, max_tokens),
         unknown={
-            "quality": (*ability.unknown_quality, *([_UNKNOWN_GAIN] if _judged(wanted) else [])),
+            "quality": _unknown_quality(ability, wanted),
             **meter.unknown_by_figure(ability.unknown_lengths),
         },
         meter=meter,
@@ -276,6 +278,12 @@ def make_offer(
         widest=max((option.wave for option in options), default=made.best_width),
         unforeseen=wanted.unforeseen,
     )
+
+
+def _unknown_quality(ability: TaskAbility, wanted: Wanted) -> tuple[str, ...]:
+    if wanted.draws_all:
+        return (_UNKNOWN_PICK,)
+    return (*ability.unknown_quality, *([_UNKNOWN_GAIN] if _judged(wanted) else []))
 
 
 def _max_tokens(spec: DeploymentSpec, ability: TaskAbility, wanted: Wanted) -> int:
