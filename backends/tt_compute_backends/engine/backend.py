@@ -25,7 +25,7 @@ from tt_compute.types import (
 )
 from tt_compute_backends.engine.generation import LocalGeneration
 from tt_compute_backends.engine.host import EngineHost, acquire
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Reading, Vectors
 from tt_compute_backends.libraries import Library, probe_libraries, require
 
 __all__ = ["LocalBackend"]
@@ -145,6 +145,12 @@ class LocalBackend(ABC):
         return placed or "cpu"
 
     # ---------------------------------------------------------------------------------------------
+
+    async def _read(self, reading: Reading, deadline: float | None) -> Vectors:
+        """Have the model read texts, loaded first if need be."""
+        await self.warm()
+        host = await self._engine()
+        return await host.read(reading, deadline)
 
     async def _engine(self) -> EngineHost:
         async with self._lock:

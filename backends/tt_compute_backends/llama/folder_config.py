@@ -7,6 +7,8 @@ What a missing key stands for is what transformers takes it for, in ``models/*/c
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +16,7 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.layout import MOST_HEAD_SIZE
-from tt_compute_backends.llama.spec import LlamaSpec
+from tt_compute_backends.llama.spec import LlamaSpec, Output
 from tt_compute_backends.text.folder import read_json
 
 __all__ = ["FolderConfig", "llama3_factors", "read_folder_config"]
@@ -24,7 +26,13 @@ _QWEN: Final = ("qwen2", "qwen3")
 _WINDOWED: Final = ("mistral", *_QWEN)
 _DEFAULT_ROPE_THETA: Final = 10_000.0
 _DEFAULT_WINDOW: Final = 4096
-_LANGUAGE_MODEL: Final = "ForCausalLM"
+_OUTPUTS: Final[dict[str, Output]] = {
+    "ForCausalLM": "tokens",
+    "ForSequenceClassification": "reward",
+}
+"""By how an architecture's name ends."""
+_BARE: Final = re.compile(r"[A-Z][a-z]+\d*Model")
+"""LlamaModel, Qwen3Model: the stack of layers alone; Qwen2ForRewardModel is something else."""
 
 _Size = Annotated[int, msgspec.Meta(ge=1)]
 _Number = Annotated[float, msgspec.Meta(ge=1e-30, le=1e30)]
@@ -104,6 +112,7 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     rope_parameters: dict[str, Any] | None = None
     partial_rotary_factor: float | None = None
     tie_word_embeddings: bool = False
+    pad_token_id: int | None = None
     hidden_act: str = "silu"
     sliding_window: _Size | msgspec.UnsetType | None = msgspec.UNSET
     use_sliding_window: bool | None = None
@@ -112,6 +121,20 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     num_experts: int | None = None
     num_local_experts: int | None = None
     quantization_config: Any = None
+    is_causal: bool = True
+
+    @property
+    def output(self) -> Output | None:
+        """None = of no kind that is read."""
+        if self.architectures is None:
+            return "tokens"
+        for name in self.architectures:
+            for end, output in _OUTPUTS.items():
+                if name.endswith(end):
+                    return output
+            if _BARE.fullmatch(name):
+                return "none"
+        return None
 
     @property
     def kv_heads(self) -> int:
@@ -122,8 +145,12 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
 
-def read_folder_config(folder: Path) -> FolderConfig:
+def read_folder_config(folder: Path, outputs: Collection[Output] = ("tokens",)) -> FolderConfig:
     """Read and check ``config.json``.
+
+    Args:
+        folder: Where it is.
+        outputs: Kinds of models that the caller can use.
 
     Raises:
         ModelLoadError: It is missing, or of another architecture, or names parts that are not followed.
@@ -142,7 +169,7 @@ def read_folder_config(folder: Path) -> FolderConfig:
     except msgspec.ValidationError as error:
         raise ModelLoadError(f"{path}: {error}") from error
     rope = _rope(config, path)
-    problem = _problem(config, rope)
+    problem = _problem(config, rope, outputs)
     if problem is not None:
         raise ModelLoadError(f"{path}: {problem}")
     biased = config.model_type == "qwen2" or (
@@ -162,14 +189,16 @@ def _rope(config: _Config, path: Path) -> _Rope:
         raise ModelLoadError(f"{path}: rope scaling {kind!r}: {error}") from error
 
 
-def _problem(config: _Config, rope: _Rope) -> str | None:
+def _problem(config: _Config, rope: _Rope, outputs: Collection[Output]) -> str | None:
     """The first thing that would be misread."""
     partial = (rope.partial_rotary_factor, config.partial_rotary_factor)
     experts = (config.num_experts, config.num_local_experts)
     refused = {
-        f"architectures {config.architectures}; only language models are read": not (
-            config.architectures is None
-            or any(name.endswith(_LANGUAGE_MODEL) for name in config.architectures)
+        f"architectures {config.architectures}; {_readable(outputs)}": (
+            config.output not in outputs
+        ),
+        "is_causal is false; only models whose tokens see those before them are read": (
+            not config.is_causal
         ),
         f"hidden_act {config.hidden_act!r}; 'silu' is read": config.hidden_act != "silu",
         f"partial_rotary_factor {partial}; only 1 is read": not {*partial} <= {None, 1.0},
@@ -187,8 +216,15 @@ def _problem(config: _Config, rope: _Rope) -> str | None:
     return next((reason for reason, holds in refused.items() if holds), None)
 
 
+def _readable(outputs: Collection[Output]) -> str:
+    if set(outputs) == {"tokens"}:
+        return "only language models are read"
+    return f"those read are {', '.join(f'*{end}' for end in _OUTPUTS)} and the stack of layers alone"
+
+
 def _spec(config: _Config, rope: _Rope) -> LlamaSpec:
     theta = rope.rope_theta or config.rope_theta or _DEFAULT_ROPE_THETA
+    output = config.output or "tokens"
     return LlamaSpec(
         architecture=config.model_type,
         layers=config.num_hidden_layers,
@@ -202,7 +238,9 @@ def _spec(config: _Config, rope: _Rope) -> LlamaSpec:
         norm_epsilon=config.rms_norm_eps,
         rope_theta=theta,
         rope_factors=rope.factors(theta, config.head_size),
-        tied=config.tie_word_embeddings,
+        tied=config.tie_word_embeddings and output == "tokens",
+        output=output,
+        pad_token=config.pad_token_id,
     )
 
 

@@ -11,6 +11,7 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.spec import LlamaSpec
 
 __all__ = [
+    "BARE_FOLDER",
     "FOLDER",
     "GGUF",
     "MOST_HEAD_SIZE",
@@ -32,6 +33,8 @@ class TensorNames(msgspec.Struct, frozen=True, kw_only=True):
     embedding: str
     final_norm: str
     head: str
+    reward: str
+    """The head of a reward model, in the place of ``head``; empty = this kind of file has none."""
     layer: str
     """What the names of one layer begin with; ``{}`` is its number."""
     fields: dict[str, str]
@@ -47,6 +50,7 @@ GGUF: Final = TensorNames(
     embedding="token_embd.weight",
     final_norm="output_norm.weight",
     head="output.weight",
+    reward="",
     layer="blk.{}.",
     fields={
         "attention_norm": "attn_norm.weight",
@@ -69,6 +73,7 @@ FOLDER: Final = TensorNames(
     embedding="model.embed_tokens.weight",
     final_norm="model.norm.weight",
     head="lm_head.weight",
+    reward="score.weight",
     layer="model.layers.{}.",
     fields={
         "attention_norm": "input_layernorm.weight",
@@ -87,6 +92,15 @@ FOLDER: Final = TensorNames(
         "down": "mlp.down_proj.weight",
     },
 )
+
+
+BARE_FOLDER: Final = msgspec.structs.replace(
+    FOLDER,
+    embedding="embed_tokens.weight",
+    final_norm="norm.weight",
+    layer="layers.{}.",
+)
+"""Where the stack of layers was saved by itself, without what stands above it."""
 
 
 def layer_shapes(spec: LlamaSpec, *, biased: bool) -> dict[str, Shape]:
@@ -155,7 +169,9 @@ def _expected(spec: LlamaSpec, names: TensorNames, *, biased: bool) -> Iterator[
     vocabulary = (spec.vocabulary_size, spec.hidden_size)
     yield names.embedding, vocabulary
     yield names.final_norm, (spec.hidden_size,)
-    if not spec.tied:
+    if spec.output == "reward":
+        yield names.reward, (1, spec.hidden_size)
+    elif spec.output == "tokens" and not spec.tied:
         yield names.head, vocabulary
     shapes = layer_shapes(spec, biased=biased)
     for index in range(spec.layers):

@@ -7,15 +7,18 @@ and keys, and in nothing else that matters here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights"]
+__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights", "Output"]
 
 F32 = NDArray[np.float32]
+Output = Literal["tokens", "reward", "none"]
+"""What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
+none (models that are made for their hidden states)."""
 
 
 class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +43,22 @@ class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Divides each of the ``head_size / 2`` inverse frequencies; empty = all 1. Llama 3's scaling, spelt out."""
     tied: bool
     """The output layer is the embedding."""
+    output: Output = "tokens"
+    pad_token: int | None = None
+    """Padding; a reward is that of the last token that is none."""
+
+    @property
+    def outputs(self) -> int:
+        """Rows of the output layer."""
+        return {"tokens": self.vocabulary_size, "reward": 1, "none": 0}[self.output]
 
     @property
     def parameters(self) -> int:
         """Of all matrices, the embedding counted once if it is tied."""
         attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         layer = attention + 3 * self.hidden_size * self.intermediate_size
-        embeddings = (1 if self.tied else 2) * self.vocabulary_size * self.hidden_size
-        return self.layers * layer + embeddings
+        heads = 0 if self.tied else self.outputs
+        return self.layers * layer + (self.vocabulary_size + heads) * self.hidden_size
 
     @property
     def kv_values_per_token(self) -> int:
@@ -107,5 +118,5 @@ class LlamaWeights(Protocol):
         ...
 
     def head(self) -> F32:
-        """[vocabulary, hidden]; the embedding where they are tied."""
+        """[outputs, hidden]; the embedding where they are tied."""
         ...
