@@ -7,7 +7,6 @@ What a missing key stands for is what transformers takes it for, in ``models/*/c
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +15,8 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.layout import MOST_HEAD_SIZE
-from tt_compute_backends.llama.spec import LlamaSpec, Output
+from tt_compute_backends.llama.outputs import READABLE, Output, folder_output
+from tt_compute_backends.llama.spec import LlamaSpec
 from tt_compute_backends.text.folder import read_json
 
 __all__ = ["FolderConfig", "llama3_factors", "read_folder_config"]
@@ -26,13 +26,6 @@ _QWEN: Final = ("qwen2", "qwen3")
 _WINDOWED: Final = ("mistral", *_QWEN)
 _DEFAULT_ROPE_THETA: Final = 10_000.0
 _DEFAULT_WINDOW: Final = 4096
-_OUTPUTS: Final[dict[str, Output]] = {
-    "ForCausalLM": "tokens",
-    "ForSequenceClassification": "reward",
-}
-"""By how an architecture's name ends."""
-_BARE: Final = re.compile(r"[A-Z][a-z]+\d*Model")
-"""LlamaModel, Qwen3Model: the stack of layers alone; Qwen2ForRewardModel is something else."""
 
 _Size = Annotated[int, msgspec.Meta(ge=1)]
 _Number = Annotated[float, msgspec.Meta(ge=1e-30, le=1e30)]
@@ -124,19 +117,6 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     is_causal: bool = True
 
     @property
-    def output(self) -> Output | None:
-        """None = of no kind that is read."""
-        if self.architectures is None:
-            return "tokens"
-        for name in self.architectures:
-            for end, output in _OUTPUTS.items():
-                if name.endswith(end):
-                    return output
-            if _BARE.fullmatch(name):
-                return "none"
-        return None
-
-    @property
     def kv_heads(self) -> int:
         return self.num_key_value_heads or self.num_attention_heads
 
@@ -168,14 +148,18 @@ def read_folder_config(folder: Path, outputs: Collection[Output] = ("tokens",)) 
         config = msgspec.convert(document, _Config)
     except msgspec.ValidationError as error:
         raise ModelLoadError(f"{path}: {error}") from error
+    output = folder_output(folder, document)
+    if output is None or output not in outputs:
+        kind = f"architectures {config.architectures}" if output != "none" else "an embedding model"
+        raise ModelLoadError(f"{path}: {kind}; {_readable(outputs)}")
     rope = _rope(config, path)
-    problem = _problem(config, rope, outputs)
+    problem = _problem(config, rope)
     if problem is not None:
         raise ModelLoadError(f"{path}: {problem}")
     biased = config.model_type == "qwen2" or (
         config.attention_bias and config.model_type != "mistral"
     )
-    return FolderConfig(spec=_spec(config, rope), biased=biased)
+    return FolderConfig(spec=_spec(config, rope, output), biased=biased)
 
 
 def _rope(config: _Config, path: Path) -> _Rope:
@@ -189,14 +173,11 @@ def _rope(config: _Config, path: Path) -> _Rope:
         raise ModelLoadError(f"{path}: rope scaling {kind!r}: {error}") from error
 
 
-def _problem(config: _Config, rope: _Rope, outputs: Collection[Output]) -> str | None:
+def _problem(config: _Config, rope: _Rope) -> str | None:
     """The first thing that would be misread."""
     partial = (rope.partial_rotary_factor, config.partial_rotary_factor)
     experts = (config.num_experts, config.num_local_experts)
     refused = {
-        f"architectures {config.architectures}; {_readable(outputs)}": (
-            config.output not in outputs
-        ),
         "is_causal is false; only models whose tokens see those before them are read": (
             not config.is_causal
         ),
@@ -219,12 +200,11 @@ def _problem(config: _Config, rope: _Rope, outputs: Collection[Output]) -> str |
 def _readable(outputs: Collection[Output]) -> str:
     if set(outputs) == {"tokens"}:
         return "only language models are read"
-    return f"those read are {', '.join(f'*{end}' for end in _OUTPUTS)} and the stack of layers alone"
+    return f"those read are {READABLE}"
 
 
-def _spec(config: _Config, rope: _Rope) -> LlamaSpec:
+def _spec(config: _Config, rope: _Rope, output: Output) -> LlamaSpec:
     theta = rope.rope_theta or config.rope_theta or _DEFAULT_ROPE_THETA
-    output = config.output or "tokens"
     return LlamaSpec(
         architecture=config.model_type,
         layers=config.num_hidden_layers,

@@ -11,8 +11,10 @@ import msgspec
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_config import read_folder_config
 from tt_compute_backends.llama.layout import BARE_FOLDER, FOLDER, check_tensors
+from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.reward_head import PREFIX, reward_layers
 from tt_compute_backends.llama.safetensors_file import SafetensorsFile
-from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, Output
+from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 from tt_compute_backends.text.folder import read_json
 
 __all__ = ["FolderWeights"]
@@ -22,7 +24,6 @@ _SINGLE: Final = "model.safetensors"
 _STACK: Final = ("model.", "lm_head.")
 """What the names of a model's tensors begin with; others belong to whoever wrote the file."""
 _BARE_STACK: Final = ("embed_tokens.", "layers.", "norm.", "lm_head.")
-_REWARD: Final = "score."
 _TABLE: Final = ".rotary_emb.inv_freq"
 """Old files hold the rotation's frequencies, which follow from ``config.json``."""
 
@@ -45,7 +46,7 @@ class FolderWeights:
         bare = FOLDER.embedding not in self._files and BARE_FOLDER.embedding in self._files
         self._names = BARE_FOLDER if bare else FOLDER
         stack = _BARE_STACK if bare else _STACK
-        self._parts = (*stack, _REWARD) if self.spec.output == "reward" else stack
+        self._parts = (*stack, PREFIX) if self.spec.output == "reward" else stack
         check_tensors(
             folder,
             self.spec,
@@ -67,9 +68,17 @@ class FolderWeights:
         return self._read(self._names.final_norm)
 
     def head(self) -> F32:
-        if self.spec.tied:
-            return self.embedding()
-        return self._read(self._names.reward if self.spec.output == "reward" else self._names.head)
+        return self.embedding() if self.spec.tied else self._read(self._names.head)
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        if self.spec.output != "reward":
+            return ()
+        return tuple(
+            RewardLayer(
+                weight=self._read(weight), bias=None if bias is None else self._read(bias)
+            )
+            for weight, bias in reward_layers(self._files)
+        )
 
     def layer(self, index: int) -> LayerWeights:
         return LayerWeights(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from tt_compute.errors import ModelLoadError
+from tt_compute_backends.llama.reward_head import reward_shapes
 from tt_compute_backends.llama.spec import LlamaSpec
 
 __all__ = [
@@ -33,8 +34,6 @@ class TensorNames(msgspec.Struct, frozen=True, kw_only=True):
     embedding: str
     final_norm: str
     head: str
-    reward: str
-    """The head of a reward model, in the place of ``head``; empty = this kind of file has none."""
     layer: str
     """What the names of one layer begin with; ``{}`` is its number."""
     fields: dict[str, str]
@@ -50,7 +49,6 @@ GGUF: Final = TensorNames(
     embedding="token_embd.weight",
     final_norm="output_norm.weight",
     head="output.weight",
-    reward="",
     layer="blk.{}.",
     fields={
         "attention_norm": "attn_norm.weight",
@@ -73,7 +71,6 @@ FOLDER: Final = TensorNames(
     embedding="model.embed_tokens.weight",
     final_norm="model.norm.weight",
     head="lm_head.weight",
-    reward="score.weight",
     layer="model.layers.{}.",
     fields={
         "attention_norm": "input_layernorm.weight",
@@ -153,7 +150,7 @@ def check_tensors(
         ModelLoadError: One is missing, of another shape, or of a part that would be left out.
     """
     known: set[str] = set()
-    for name, shape in _expected(spec, names, biased=biased):
+    for name, shape in _expected(spec, names, found, biased=biased):
         if name not in found:
             raise ModelLoadError(f"{where}: no tensor {name}")
         if found[name] != shape:
@@ -164,13 +161,15 @@ def check_tensors(
             raise ModelLoadError(f"{where}: {name} is of a part that this reader does not follow")
 
 
-def _expected(spec: LlamaSpec, names: TensorNames, *, biased: bool) -> Iterator[tuple[str, Shape]]:
+def _expected(
+    spec: LlamaSpec, names: TensorNames, found: Collection[str], *, biased: bool
+) -> Iterator[tuple[str, Shape]]:
     """One by one, because the number of layers is not to be believed before their tensors are seen."""
     vocabulary = (spec.vocabulary_size, spec.hidden_size)
     yield names.embedding, vocabulary
     yield names.final_norm, (spec.hidden_size,)
     if spec.output == "reward":
-        yield names.reward, (1, spec.hidden_size)
+        yield from reward_shapes(found, spec.hidden_size).items()
     elif spec.output == "tokens" and not spec.tied:
         yield names.head, vocabulary
     shapes = layer_shapes(spec, biased=biased)

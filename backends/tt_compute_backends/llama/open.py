@@ -9,7 +9,8 @@ from typing import Final
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_weights import FolderWeights
 from tt_compute_backends.llama.gguf_weights import GgufWeights
-from tt_compute_backends.llama.spec import LlamaWeights, Output
+from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.spec import LlamaWeights
 
 __all__ = ["find_weights", "open_weights"]
 

@@ -7,18 +7,17 @@ and keys, and in nothing else that matters here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights", "Output"]
+from tt_compute_backends.llama.outputs import Output
+
+__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights", "RewardLayer"]
 
 F32 = NDArray[np.float32]
-Output = Literal["tokens", "reward", "none"]
-"""What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
-none (models that are made for their hidden states)."""
 
 
 class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +47,12 @@ class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Padding; a reward is that of the last token that is none."""
 
     @property
-    def outputs(self) -> int:
-        """Rows of the output layer."""
-        return {"tokens": self.vocabulary_size, "reward": 1, "none": 0}[self.output]
-
-    @property
     def parameters(self) -> int:
-        """Of all matrices, the embedding counted once if it is tied."""
+        """Of all matrices but a reward head's, the embedding counted once if it is tied."""
         attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         layer = attention + 3 * self.hidden_size * self.intermediate_size
-        heads = 0 if self.tied else self.outputs
-        return self.layers * layer + (self.vocabulary_size + heads) * self.hidden_size
+        matrices = 2 if self.output == "tokens" and not self.tied else 1
+        return self.layers * layer + matrices * self.vocabulary_size * self.hidden_size
 
     @property
     def kv_values_per_token(self) -> int:
@@ -99,6 +93,16 @@ class LayerWeights:
     """[hidden, intermediate]"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardLayer:
+    """One layer of a reward head."""
+
+    weight: F32
+    """[outputs, inputs]"""
+    bias: F32 | None = None
+    """[outputs]"""
+
+
 class LlamaWeights(Protocol):
     """The numbers of one model, read and dequantised when asked for, one layer at a time."""
 
@@ -118,5 +122,9 @@ class LlamaWeights(Protocol):
         ...
 
     def head(self) -> F32:
-        """[outputs, hidden]; the embedding where they are tied."""
+        """[vocabulary, hidden]; the embedding where they are tied. Only of models that generate."""
+        ...
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        """What makes a reward of a hidden state, with ReLU between the layers; empty = the model gives none."""
         ...
