@@ -70,7 +70,8 @@ class ChatRenderer:
         contents = [message.text for message in messages]
         (mark,) = _unused(contents, 1)
         shown = [self._break_control(text, mark) for text in contents]
-        return _pieces(self._template(_turns(messages, shown), False), mark)
+        rendered = self._template(_turns(messages, shown), False)  # noqa: FBT003 - RenderTemplate's shape
+        return _pieces(rendered, mark)
 
     def _break_control(self, text: str, mark: str) -> str:
         return text if self._control is None else self._control.sub(rf"\1{mark}", text)

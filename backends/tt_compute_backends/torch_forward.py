@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-from tt_compute_backends.llama.spec import LayerWeights, LlamaSpec, LlamaWeights
+from tt_compute_backends.llama.spec import LayerWeights, LlamaWeights
 from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
 from tt_compute_backends.torch_cache import Span, TorchCache
@@ -148,12 +148,12 @@ class TorchForward:
         """All layers over tokens of several rows: what is not attention takes them as one batch, without padding."""
         spans = [Span(piece, self._device) for piece in pieces]
         positions = torch.cat([span.positions for span in spans])
+        lengths = [len(piece.token_ids) for piece in pieces]
         tokens = [token for piece in pieces for token in piece.token_ids]
         x = self._embedding[torch.tensor(tokens, device=self._device)]
         cos, sin = self._cos[positions], self._sin[positions]
-        lengths = [len(piece.token_ids) for piece in pieces]
         for index, layer in enumerate(self._layers):
-            parts = self._qkv(layer, x, cos, sin).split(lengths)
+            parts = torch.split(self._qkv(layer, x, cos, sin), lengths)
             attended = [
                 self._attend_one(qkv, span.keep(index, qkv[:, self._spec.heads :]), span.mask)
                 for span, qkv in zip(spans, parts, strict=True)

@@ -56,13 +56,14 @@ def _load(request: LoadRequest) -> LoopModel:
             free_bytes=forward.free_bytes(),
         ),
         versions={"torch": str(torch.__version__)},
-        readable=_readable(weights, path),
+        readable=_readable(forward, weights, path),
     )
 
 
-def _readable(weights: LlamaWeights, path: Path) -> Readable:
+def _readable(forward: TorchForward, weights: LlamaWeights, path: Path) -> Readable:
     spec = weights.spec
     return Readable(
+        forward=forward,
         output=spec.output,
         hidden_size=spec.hidden_size,
         reward=weights.reward(),

@@ -81,6 +81,7 @@ CLIENT_LEVEL = {
     "openings",
     "options",
     "purse",
+    "reading",
     "refreshing",
     "requests",
     "rungs",

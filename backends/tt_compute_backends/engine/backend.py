@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import anyio
 import msgspec
 
+from tt_compute.checks import check_generates
 from tt_compute.errors import ConfigError, GenerationClosed
 from tt_compute.registry import parse_options
 from tt_compute.types import (
@@ -106,10 +107,13 @@ class LocalBackend(ABC):
 
         Raises:
             InvalidRequestError: Too long, empty, out of range, invalid schema.
-            UnsupportedError: More logprobs than the runtime gives, or tools.
+            UnsupportedError: More logprobs than the runtime gives, or tools, or the model draws no samples.
             GenerationClosed: The backend was closed.
             BackendError: As ``warm``.
         """
+        (model,) = await self.models()
+        # Before anything is loaded for it.
+        check_generates(model.capabilities)
         await self.warm()
         host = await self._engine()
         async with host.open(request) as generation:

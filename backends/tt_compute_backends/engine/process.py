@@ -140,9 +140,7 @@ class EngineProcess:
         finally:
             await self._leave(generation)
 
-    async def read(
-        self, reading: Reading, seconds_left: float | None, origin: Origin
-    ) -> Vectors:
+    async def read(self, reading: Reading, seconds_left: float | None, origin: Origin) -> Vectors:
         """Have the loaded engine read texts; whoever gives up waiting stops it.
 
         Raises:
@@ -265,11 +263,8 @@ class EngineProcess:
                     self._feed(reply)
                 case Opened() | Refused():
                     self._answer(reply)
-                case ReadDone(number=number, rows=rows):
-                    self.worked = True
-                    self._asking.tell(number, rows)
-                case ReadFailed(number=number, error=error):
-                    self._asking.tell(number, error)
+                case ReadDone() | ReadFailed():
+                    self._tell(reply)
                 case Closed(generation=number):
                     if number in self._generations:
                         self._generations[number].close()
@@ -286,6 +281,13 @@ class EngineProcess:
         if generation is not None:
             self.worked = self.worked or bool(events.samples)
             generation.feed(events)
+
+    def _tell(self, reply: ReadDone | ReadFailed) -> None:
+        if isinstance(reply, ReadDone):
+            self.worked = True
+            self._asking.tell(reply.number, reply.rows)
+        else:
+            self._asking.tell(reply.number, reply.error)
 
     def _answer(self, reply: Opened | Refused) -> None:
         if reply.generation not in self._opening:

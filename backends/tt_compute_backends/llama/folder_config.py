@@ -15,7 +15,7 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.layout import MOST_HEAD_SIZE
-from tt_compute_backends.llama.outputs import READABLE, Output, folder_output
+from tt_compute_backends.llama.outputs import GENERATING, READABLE, Output, folder_output
 from tt_compute_backends.llama.spec import LlamaSpec
 from tt_compute_backends.text.folder import read_json
 
@@ -125,7 +125,7 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
 
-def read_folder_config(folder: Path, outputs: Collection[Output] = ("tokens",)) -> FolderConfig:
+def read_folder_config(folder: Path, outputs: Collection[Output] = GENERATING) -> FolderConfig:
     """Read and check ``config.json``.
 
     Args:

@@ -11,7 +11,7 @@ import msgspec
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_config import read_folder_config
 from tt_compute_backends.llama.layout import BARE_FOLDER, FOLDER, check_tensors
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import GENERATING, Output
 from tt_compute_backends.llama.reward_head import PREFIX, reward_layers
 from tt_compute_backends.llama.safetensors_file import SafetensorsFile
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
@@ -39,7 +39,7 @@ class FolderWeights:
         ModelLoadError: Damaged, incomplete, of another architecture, or with parts that would be misread.
     """
 
-    def __init__(self, folder: Path, outputs: Collection[Output] = ("tokens",)) -> None:
+    def __init__(self, folder: Path, outputs: Collection[Output] = GENERATING) -> None:
         config = read_folder_config(folder, outputs)
         self.spec: LlamaSpec = config.spec
         self._files = _tensors(folder)
@@ -74,9 +74,7 @@ class FolderWeights:
         if self.spec.output != "reward":
             return ()
         return tuple(
-            RewardLayer(
-                weight=self._read(weight), bias=None if bias is None else self._read(bias)
-            )
+            RewardLayer(weight=self._read(weight), bias=None if bias is None else self._read(bias))
             for weight, bias in reward_layers(self._files)
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_weights import FolderWeights
 from tt_compute_backends.llama.gguf_weights import GgufWeights
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import GENERATING, Output
 from tt_compute_backends.llama.spec import LlamaWeights
 
 __all__ = ["find_weights", "open_weights"]
@@ -18,7 +18,7 @@ _SUFFIX: Final = ".gguf"
 _HINT: Final = "set source.path to a .gguf file or a Hugging Face folder"
 
 
-def open_weights(path: Path, outputs: Collection[Output] = ("tokens",)) -> LlamaWeights:
+def open_weights(path: Path, outputs: Collection[Output] = GENERATING) -> LlamaWeights:
     """Look at the model and check it; its numbers are read when asked for.
 
     Args:

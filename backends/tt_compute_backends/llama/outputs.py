@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.text.folder import read_json
 
-__all__ = ["MODULES", "OUTPUTS", "READABLE", "Output", "folder_output"]
+__all__ = ["GENERATING", "MODULES", "OUTPUTS", "READABLE", "Output", "folder_output"]
 
 Output = Literal["tokens", "reward", "none"]
 """What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
 none (models that are made for their hidden states)."""
 OUTPUTS: Final[tuple[Output, ...]] = ("tokens", "reward", "none")
+GENERATING: Final[tuple[Output, ...]] = ("tokens",)
 
 MODULES: Final = "modules.json"
 """Beside models of sentence-transformers, which are embedding models whatever their architecture is called."""

@@ -1,5 +1,8 @@
-"""The head of a reward model: one row (transformers' ``*ForSequenceClassification`` with one label), or two layers
-with ReLU between them (``Qwen2ForRewardModel``, https://huggingface.co/Qwen/Qwen2.5-Math-RM-72B)."""
+"""The head of a reward model.
+
+One row (transformers' ``*ForSequenceClassification`` with one label), or two layers with ReLU between them
+(``Qwen2ForRewardModel``, https://huggingface.co/Qwen/Qwen2.5-Math-RM-72B).
+"""
 
 from __future__ import annotations
 

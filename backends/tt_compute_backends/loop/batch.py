@@ -66,10 +66,12 @@ class Batch(Generic[CacheT]):
 
     @property
     def live_bytes(self) -> int:
-        """Held while there are rows; what is kept without any is given up when it is needed."""
+        """Held by rows or soon needed by those that wait; what is kept without any is given up when it is needed."""
         if not (self._live or self._waiting):
             return 0
-        return self.prompts.used_bytes + self._slots.bytes
+        rows = self._rows()
+        slots = self._slots.bytes_for(len(rows), max(map(self._needed_tokens, rows)))
+        return self.prompts.used_bytes + max(slots, self._slots.bytes)
 
     def has_room(self, token_ids: tuple[int, ...], claimed_bytes: int = 0) -> bool:
         """Whether one more row of this prompt fits beside those that are here and what others claim."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from tt_compute.errors import ServerError
 from tt_compute_backends.engine.runtime import Vectors
 from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
-from tt_compute_backends.loop.forward import F32, ReadingForward
+from tt_compute_backends.loop.forward import F32
 
 __all__ = ["Harvest", "Likelihoods", "Pooled", "Rewards"]
 
@@ -114,15 +114,15 @@ class Likelihoods:
     """The sum of the log-probabilities of each text's tokens behind a prompt.
 
     Args:
-        forward: For the logits.
+        logits: The output layer, hidden states to logits.
         prompt_tokens: The beginning of each text, which is given.
         texts: Whole, the prompt included.
     """
 
     def __init__(
-        self, forward: ReadingForward[object], prompt_tokens: int, texts: Sequence[Tokens]
+        self, logits: Callable[[F32], F32], prompt_tokens: int, texts: Sequence[Tokens]
     ) -> None:
-        self._forward = forward
+        self._logits = logits
         self._prompt_tokens = prompt_tokens
         self._texts = texts
         self._found = np.zeros(len(texts))
@@ -136,7 +136,7 @@ class Likelihoods:
         end = min(start + len(hidden), len(self._texts[text]) - 1)
         for place in range(begin, end, _ROWS_OF_LOGITS):
             until = min(place + _ROWS_OF_LOGITS, end)
-            logits = self._forward.logits(hidden[place - start : until - start])
+            logits = self._logits(hidden[place - start : until - start])
             following = self._texts[text][place + 1 : until + 1]
             self._found[text] += _log_probabilities(logits, following).sum()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from tt_compute.errors import OutOfMemory, UnsupportedError
 from tt_compute_backends.engine.runtime import (
@@ -19,8 +18,9 @@ from tt_compute_backends.llama.outputs import Output
 from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.batch import Memory
-from tt_compute_backends.loop.forward import CacheT, Piece, ReadingForward
+from tt_compute_backends.loop.forward import CacheT, KvCache, Piece, ReadingForward
 from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards
+from tt_compute_backends.loop.prompts import common_tokens
 from tt_compute_backends.text.sequences import SequenceReader
 
 __all__ = ["Readable", "TextReader"]
@@ -44,8 +44,9 @@ _WANTED: Final[dict[type[Reading], tuple[Output, str, str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Readable:
-    """What a model's hidden states are good for."""
+    """A model whose hidden states can be had, and what they are good for."""
 
+    forward: ReadingForward[Any]
     output: Output
     hidden_size: int
     reward: tuple[RewardLayer, ...] = ()
@@ -53,12 +54,11 @@ class Readable:
     pooling: Pooling = "mean"
 
 
-class TextReader(Generic[CacheT]):
+class TextReader:
     """Reads texts on a loaded model.
 
     Args:
-        forward: The model.
-        model: What it is good for.
+        model: It.
         sequences: Makes tokens of texts.
         memory: The engine's limits.
         beside: Bytes of keys and values that samples hold now.
@@ -66,13 +66,12 @@ class TextReader(Generic[CacheT]):
 
     def __init__(
         self,
-        forward: ReadingForward[CacheT],
         model: Readable,
         sequences: SequenceReader,
         memory: Memory,
         beside: Callable[[], int],
     ) -> None:
-        self._forward = forward
+        self._forward = model.forward
         self._model = model
         self._sequences = sequences
         self._memory = memory
@@ -129,14 +128,14 @@ class TextReader(Generic[CacheT]):
             case RateContinuations(messages=messages, texts=continuations):
                 prompt, following = self._sequences.continued(messages, continuations)
                 texts = [prompt + tokens for tokens in following]
-                return Likelihoods(self._forward, len(prompt), texts), texts
+                return Likelihoods(self._forward.logits, len(prompt), texts), texts
 
     def _shared_tokens(self, harvest: Harvest, texts: Sequence[Tokens]) -> int:
         """Length of what all texts begin with and nothing is wanted of, if computing it once pays."""
         if len(texts) == 1 or not self._memory.share_beginnings:
             return 0
         # What the first and the last of them in order have in common, all have.
-        common = len(os.path.commonprefix([min(texts), max(texts)]))
+        common = common_tokens(min(texts), max(texts))
         shared = min(common, *(harvest.first(number) for number in range(len(texts))))
         return shared if shared >= _LEAST_SHARED_TOKENS else 0
 
@@ -180,8 +179,8 @@ class TextReader(Generic[CacheT]):
             if queue:
                 yield
 
-    def _begun(self, tokens: Tokens, beginning: CacheT | None, shared: int) -> CacheT:
-        cache = self._forward.new_cache(1, len(tokens))
+    def _begun(self, tokens: Tokens, beginning: KvCache | None, shared: int) -> KvCache:
+        cache: KvCache = self._forward.new_cache(1, len(tokens))
         if beginning is not None:
             self._forward.copy_row(beginning, 0, cache, 0, shared)
         return cache

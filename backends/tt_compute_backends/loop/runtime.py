@@ -32,7 +32,7 @@ class LoopModel:
     memory: Memory
     versions: dict[str, str]
     readable: Readable | None = None
-    """What reading texts with it is good for; None = its ``Forward`` is no ``ReadingForward``."""
+    """The same model, where texts can be read with it; None = its ``Forward`` is no ``ReadingForward``."""
 
 
 class LoopRuntime:
@@ -87,7 +87,7 @@ class LoopRuntime:
             self._running.model.forward.close()
             self._running = None
 
-    def _reads(self) -> TextReader[Any]:
+    def _reads(self) -> TextReader:
         """Of a runtime whose models are all readable."""
         reader = self._loaded().reader
         assert reader is not None, "the runtime gives what its models are good for"
@@ -150,9 +150,8 @@ class _Running:
         self.batch.add(started)
 
 
-def _reader(model: LoopModel, readable: Readable, batch: Batch[Any]) -> TextReader[Any]:
+def _reader(model: LoopModel, readable: Readable, batch: Batch[Any]) -> TextReader:
     return TextReader(
-        model.forward,
         readable,
         SequenceReader(model.text, model.memory.max_tokens),
         model.memory,

@@ -106,9 +106,7 @@ class TextModel:
         return self._template.render(turns, open_turn=open_turn)
 
 
-def open_text(
-    path: Path, *, chat_template: str | None = None, generates: bool = True
-) -> TextModel:
+def open_text(path: Path, *, chat_template: str | None = None, generates: bool = True) -> TextModel:
     """Read what a GGUF file or a Hugging Face folder says about text.
 
     Args:
