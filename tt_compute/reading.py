@@ -38,7 +38,7 @@ class AsyncReading:
             texts: None of them is seen beside another.
             deployment: Of a reward model; its scores are in a measure of its own.
             system: A system prompt to put before the messages.
-            max_latency_s: From now on, loading included; None = no limit.
+            max_latency_s: From now on, loading included, which it does not cut short; None = no limit.
 
         Raises:
             UnsupportedError: The deployment's backend or its model gives no scores.

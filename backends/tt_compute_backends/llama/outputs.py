@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
+
 from tt_compute.errors import ModelLoadError
 
 __all__ = ["GENERATING", "MODULES", "OUTPUTS", "READABLE", "Output", "folder_output"]
@@ -39,13 +41,13 @@ def folder_output(folder: Path, config: dict[str, Any]) -> Output | None:
     Raises:
         ModelLoadError: ``architectures`` is no list of names.
     """
-    names: Any = config.get("architectures")
-    if names is None:
-        named: Output | None = "tokens"
-    elif isinstance(names, list) and all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnknownVariableType]
+    try:
+        names = msgspec.convert(config.get("architectures"), list[str] | None)
+    except msgspec.ValidationError as error:
+        raise ModelLoadError(f"{folder / 'config.json'}: architectures: {error}") from error
+    named: Output | None = "tokens"
+    if names is not None:
         named = next((found for name in names if (found := _of(name)) is not None), None)
-    else:
-        raise ModelLoadError(f"{folder / 'config.json'}: architectures must be a list of names")
     if named == "tokens" and (folder / MODULES).is_file():
         return "none"
     return named
