@@ -83,9 +83,7 @@ def rewards(tiny: Any, models: dict[str, Any]) -> list[float]:
     """Of the samples, by the arithmetic."""
     found: list[float] = []
     for text in SAMPLES:
-        tokens = (
-            tiny.tokenizer().encode(f"<|user|>{QUESTION}<|end|><|assistant|>{text}<|end|>").ids
-        )
+        tokens = tiny.tokenizer().encode(f"<|user|>{QUESTION}<|end|><|assistant|>{text}<|end|>").ids
         hidden = tiny.reference_hidden(models["reward"], tokens)[-1]
         found.append(float(models["reward"].reward()[0].weight[0] @ hidden))
     return found
