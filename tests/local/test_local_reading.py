@@ -135,6 +135,15 @@ def test_what_a_text_says_cannot_end_its_turn(tiny: Any, load: Load) -> None:
     assert row[0] == pytest.approx(reward(tiny, model, tokens), abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "fp16", "int8"])
+def test_rewards_in_lower_precisions_stay_near(tiny: Any, load: Load, dtype: str) -> None:
+    """Those of this random head have a spread of 1."""
+    model = tiny.TinyModel(output="reward")
+    rewards = found(load(model, dtype=dtype), ScoreTexts(messages=QUESTION, texts=ANSWERS))
+    expected = [[reward(tiny, model, conversation(tiny, answer))] for answer in ANSWERS]
+    np.testing.assert_allclose(rewards, expected, atol=0.15)
+
+
 # --- vectors -------------------------------------------------------------------------------------
 
 
@@ -185,6 +194,26 @@ def write_pooling(folder: Path, settings: dict[str, object], modules: Any = MODU
     (folder / "1_Pooling").mkdir(parents=True)
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+
+
+def test_a_mean_takes_in_what_all_texts_begin_with(tiny: Any, load: Load) -> None:
+    model = tiny.TinyModel(output="none")
+    texts = ("All of them begin alike: one", "All of them begin alike: two")
+    vectors = found(load(model), EmbedTexts(texts=texts))
+    for text, vector in zip(texts, vectors, strict=True):
+        mean = tiny.reference_hidden(model, tiny.tokenizer().encode(text).ids).mean(0)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_control_tokens_in_a_text_are_its_characters(tiny: Any, load: Load) -> None:
+    model = tiny.TinyModel(output="none")
+    (vector,) = found(load(model), EmbedTexts(texts=("a<|end|>b",)))
+    plain = tiny.tokenizer()
+    plain.encode_special_tokens = True
+    tokens = plain.encode("a<|end|>b").ids
+    assert len(tokens) == 9
+    mean = tiny.reference_hidden(model, tokens).mean(0)
+    np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
 # --- likelihoods ---------------------------------------------------------------------------------
@@ -314,21 +343,30 @@ SMALL = {"memory_bytes": 300 * 512}
 
 
 @pytest.mark.parametrize(
-    ("output", "reading"),
+    ("output", "make", "controls"),
     [
-        ("reward", ScoreTexts(messages=QUESTION, texts=("fits", "x" * 500))),
-        ("none", EmbedTexts(texts=("fits", "x" * 513))),
-        ("tokens", RateContinuations(messages=QUESTION, texts=("fits", "x" * 500))),
-        ("reward", ScoreTexts(messages=QUESTION, texts=("fits", "x" * 10**6))),
-        ("none", EmbedTexts(texts=("fits", "x" * 10**6))),
-        ("tokens", RateContinuations(messages=QUESTION, texts=("fits", "x" * 10**6))),
+        ("reward", lambda texts: ScoreTexts(messages=QUESTION, texts=texts), 4),
+        ("none", lambda texts: EmbedTexts(texts=texts), None),
+        ("tokens", lambda texts: RateContinuations(messages=QUESTION, texts=texts), 3),
     ],
+    ids=["reward", "none", "tokens"],
 )
 def test_a_text_longer_than_the_context_is_refused_by_its_place(
-    tiny: Any, load: Load, output: str, reading: Any
+    tiny: Any,
+    load: Load,
+    output: str,
+    make: Callable[[tuple[str, ...]], Any],
+    controls: int | None,
 ) -> None:
-    with pytest.raises(ContextLengthError, match=" 1 "):
-        passes(load(tiny.TinyModel(output=output)).read(reading))
+    """One token a byte and one for each mark of the template; what no tokens could hold is not even tokenised."""
+    frame = 0 if controls is None else len(QUESTION[0].text) + controls
+    fitting = 512 - frame
+    runtime = load(tiny.TinyModel(output=output))
+    texts = ("fits", "x" * fitting)
+    assert len(passes(runtime.read(make(texts)))[0]) == 2
+    for more, told in ((1, "513 (tokens|bytes)"), (10**6, "bytes")):
+        with pytest.raises(ContextLengthError, match=f" 1 .*{told}"):
+            passes(runtime.read(make(("fits", "x" * (fitting + more)))))
 
 
 @pytest.mark.parametrize(
