@@ -135,13 +135,15 @@ def test_what_a_text_says_cannot_end_its_turn(tiny: Any, load: Load) -> None:
     assert row[0] == pytest.approx(reward(tiny, model, tokens), abs=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp16", "int8"])
-def test_rewards_in_lower_precisions_stay_near(tiny: Any, load: Load, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bf16", 0.15), ("fp16", 0.03), ("int8", 0.4)])
+def test_rewards_in_lower_precisions_stay_near(
+    tiny: Any, load: Load, dtype: str, tolerance: float
+) -> None:
     """Those of this random head have a spread of 1."""
     model = tiny.TinyModel(output="reward")
     rewards = found(load(model, dtype=dtype), ScoreTexts(messages=QUESTION, texts=ANSWERS))
     expected = [[reward(tiny, model, conversation(tiny, answer))] for answer in ANSWERS]
-    np.testing.assert_allclose(rewards, expected, atol=0.15)
+    np.testing.assert_allclose(rewards, expected, atol=tolerance)
 
 
 # --- vectors -------------------------------------------------------------------------------------
