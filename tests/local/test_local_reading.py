@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -347,9 +348,9 @@ SMALL = {"memory_bytes": 300 * 512}
 @pytest.mark.parametrize(
     ("output", "make", "controls"),
     [
-        ("reward", lambda texts: ScoreTexts(messages=QUESTION, texts=texts), 4),
-        ("none", lambda texts: EmbedTexts(texts=texts), None),
-        ("tokens", lambda texts: RateContinuations(messages=QUESTION, texts=texts), 3),
+        ("reward", partial(ScoreTexts, messages=QUESTION), 4),
+        ("none", EmbedTexts, None),
+        ("tokens", partial(RateContinuations, messages=QUESTION), 3),
     ],
     ids=["reward", "none", "tokens"],
 )
@@ -357,7 +358,7 @@ def test_a_text_longer_than_the_context_is_refused_by_its_place(
     tiny: Any,
     load: Load,
     output: str,
-    make: Callable[[tuple[str, ...]], Any],
+    make: Callable[..., Any],
     controls: int | None,
 ) -> None:
     """One token a byte and one for each mark of the template; what no tokens could hold is not even tokenised."""
@@ -365,10 +366,10 @@ def test_a_text_longer_than_the_context_is_refused_by_its_place(
     fitting = 512 - frame
     runtime = load(tiny.TinyModel(output=output))
     texts = ("fits", "x" * fitting)
-    assert len(passes(runtime.read(make(texts)))[0]) == 2
+    assert len(passes(runtime.read(make(texts=texts)))[0]) == 2
     for more, told in ((1, "513 (tokens|bytes)"), (10**6, "bytes")):
         with pytest.raises(ContextLengthError, match=f" 1 .*{told}"):
-            passes(runtime.read(make(("fits", "x" * (fitting + more)))))
+            passes(runtime.read(make(texts=("fits", "x" * (fitting + more)))))
 
 
 @pytest.mark.parametrize(
