@@ -1,7 +1,8 @@
 """The protocols: what a backend is. A backend satisfies them by shape and needs no base class.
 
 ``Backend`` and ``Generation`` are what every backend has. The others are optional abilities, found by
-``isinstance``: a method that exists always works.
+``isinstance``. A backend that has one runs models of many kinds: where the one of this deployment was not made
+for it, the call raises ``UnsupportedError``, and asked about no texts it only finds that out.
 """
 
 from __future__ import annotations
@@ -186,7 +187,15 @@ class Scorer(Protocol):
 
     async def score(
         self, messages: Sequence[Message], texts: Sequence[str], *, deadline: float | None = None
-    ) -> Sequence[float]: ...
+    ) -> Sequence[float]:
+        """How good each text is as the assistant's whole answer to ``messages``, in the model's own measure.
+
+        Raises:
+            UnsupportedError: The deployment's model gives no scores.
+            InvalidRequestError: What it would have to read is too long, or its template refuses it.
+            DeadlineExceeded: ``deadline``, on the backend's clock, passed first.
+        """
+        ...
 
 
 @runtime_checkable
@@ -212,7 +221,16 @@ class LikelihoodScorer(Protocol):
         continuations: Sequence[str],
         *,
         deadline: float | None = None,
-    ) -> Sequence[float]: ...
+    ) -> Sequence[float]:
+        """Sum over each continuation's tokens, without one that ends it; at most 0.
+
+        It begins the assistant's answer, or goes on from an assistant's message that is the last one.
+
+        Raises:
+            UnsupportedError: The deployment's model generates nothing.
+            InvalidRequestError, DeadlineExceeded: As ``Scorer.score``.
+        """
+        ...
 
 
 @runtime_checkable
@@ -221,4 +239,11 @@ class Embedder(Protocol):
 
     async def embed(
         self, texts: Sequence[str], *, deadline: float | None = None
-    ) -> Sequence[Sequence[float]]: ...
+    ) -> Sequence[Sequence[float]]:
+        """Vectors of one length, the nearer in direction the nearer the model holds the texts to be.
+
+        Raises:
+            UnsupportedError: The deployment's model gives no vectors.
+            InvalidRequestError, DeadlineExceeded: As ``Scorer.score``; also a text of which no token is left.
+        """
+        ...

@@ -9,7 +9,7 @@ from tt_compute.errors import InvalidRequestError, UnsupportedError
 from tt_compute.sampling import check_encodable, check_sampling, check_types
 from tt_compute.types import Capabilities, GenerateRequest, JsonSchemaFormat, Message
 
-__all__ = ["check_request"]
+__all__ = ["check_generates", "check_request"]
 
 _MAX_SCHEMA_DEPTH = 64
 _MAX_SCHEMA_NODES = 10_000
@@ -23,11 +23,25 @@ def check_request(request: GenerateRequest, capabilities: Capabilities) -> None:
         UnsupportedError: The request needs an ability that ``capabilities`` lacks.
     """
     check_types("the request", request, GenerateRequest)
+    check_generates(capabilities)
     _check_messages(request)
     check_sampling(request.sampling)
     _check_abilities(request, capabilities)
     if request.response_format is not None:
         _check_schema(request.response_format)
+
+
+def check_generates(capabilities: Capabilities) -> None:
+    """Refuse to draw samples from a model that was not made for it.
+
+    Raises:
+        UnsupportedError: It is not.
+    """
+    if not capabilities.generates:
+        raise UnsupportedError(
+            "this deployment's model draws no samples: it is a reward or an embedding model",
+            hint="verifier scorer=DEPLOYMENT or equal semantic=DEPLOYMENT,THRESHOLD ask it; sample from another",
+        )
 
 
 def _check_messages(request: GenerateRequest) -> None:

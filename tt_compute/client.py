@@ -22,6 +22,7 @@ from tt_compute.planning.batch import Budget
 from tt_compute.planning.learned import Learned
 from tt_compute.planning.types import Objective, Plan
 from tt_compute.prompts import Prompt
+from tt_compute.reading import AsyncReading, Reading
 from tt_compute.requests import Prepared, Requests
 from tt_compute.results import Result
 from tt_compute.setup import Setup
@@ -40,7 +41,7 @@ from tt_compute.watching import SHOW_AT, StreamEvent
 __all__ = ["AsyncClient", "Client"]
 
 
-class AsyncClient:
+class AsyncClient(AsyncReading):
     """Plans and runs requests. Use it as ``async with``, or call ``aclose``.
 
     Backends, engines and the store are made at first use and shared by all requests of the client.
@@ -345,7 +346,7 @@ def _check_number(n: object) -> None:
         raise InvalidRequestError(f"n must be a whole number of at least 1, got {n!r}")
 
 
-class Client:
+class Client(Reading):
     """``AsyncClient`` for programs without an event loop: the same arguments, every call waits.
 
     Works in notebooks beside a running loop. Use it as ``with``, or call ``close``.

@@ -21,7 +21,7 @@ from tt_compute.verify.equality import Embed
 from tt_compute.verify.judge import Ask
 from tt_compute.verify.scorer import Score
 
-__all__ = ["asker", "embedder", "scorer"]
+__all__ = ["asker", "embedder", "scorer", "unable"]
 
 MAX_TOKENS = 2048
 """Of a verdict with the reasons for it."""
@@ -63,8 +63,8 @@ def scorer(setup: Setup, deployment: str, objective: Objective) -> Score:
     async def score(messages: Sequence[Message], texts: Sequence[str]) -> Sequence[float]:
         backend = await setup.backend(spec)
         if not isinstance(backend, Scorer):
-            raise _unable(spec, "score completions")
-        return await backend.score(messages, texts) if texts else ()
+            raise unable(spec, "score completions")
+        return await backend.score(messages, texts)
 
     return score
 
@@ -80,8 +80,8 @@ def embedder(setup: Setup, deployment: str, objective: Objective) -> Embed:
     async def embed(texts: Sequence[str]) -> Sequence[Sequence[float]]:
         backend = await setup.backend(spec)
         if not isinstance(backend, Embedder):
-            raise _unable(spec, "embed texts")
-        return await backend.embed(texts) if texts else ()
+            raise unable(spec, "embed texts")
+        return await backend.embed(texts)
 
     return embed
 
@@ -96,7 +96,8 @@ def _permitted(setup: Setup, deployment: str, objective: Objective) -> Deploymen
     return spec
 
 
-def _unable(spec: DeploymentSpec, what: str) -> UnsupportedError:
+def unable(spec: DeploymentSpec, what: str) -> UnsupportedError:
+    """What to raise where a deployment's backend lacks an ability."""
     return UnsupportedError(
         f"the backend {spec.backend!r} of {spec.id!r} does not {what}",
         hint="name a deployment whose backend does",

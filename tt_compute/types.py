@@ -316,6 +316,8 @@ Event = Delta | Sample | Failed
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What an adapter, a profile and a probe each say can be done; the effective set is their AND."""
 
+    generates: bool = True
+    """It draws samples at all; a reward model or an embedding model does not."""
     native_n: bool = False
     """Several samples of one prompt in one request."""
     prefix_sharing: bool = False

@@ -56,17 +56,36 @@ class ChatRenderer:
         shown = [self._break_control(text, mark) for text in contents]
         if continue_assistant:
             shown[-1] += end
-        turns = [
-            {"role": message.role, "content": text}
-            for message, text in zip(messages, shown, strict=True)
-        ]
-        rendered = self._template(turns, not continue_assistant)
+        rendered = self._template(_turns(messages, shown), not continue_assistant)
         if continue_assistant:
             rendered = _cut(rendered, end)
-        return tuple(piece for piece in rendered.split(mark) if piece)
+        return _pieces(rendered, mark)
+
+    def render_whole(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        """A conversation that is over, in pieces: nobody's turn is left open.
+
+        Raises:
+            InvalidRequestError: The template refuses the conversation.
+        """
+        contents = [message.text for message in messages]
+        (mark,) = _unused(contents, 1)
+        shown = [self._break_control(text, mark) for text in contents]
+        rendered = self._template(_turns(messages, shown), False)  # noqa: FBT003 - RenderTemplate's shape
+        return _pieces(rendered, mark)
 
     def _break_control(self, text: str, mark: str) -> str:
         return text if self._control is None else self._control.sub(rf"\1{mark}", text)
+
+
+def _turns(messages: Sequence[Message], shown: Sequence[str]) -> list[dict[str, str]]:
+    return [
+        {"role": message.role, "content": text}
+        for message, text in zip(messages, shown, strict=True)
+    ]
+
+
+def _pieces(rendered: str, mark: str) -> tuple[str, ...]:
+    return tuple(piece for piece in rendered.split(mark) if piece)
 
 
 def _unused(texts: Sequence[str], count: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from tt_compute_backends.engine.reading import ReadingBackend
 from tt_compute_backends.libraries import Library
 from tt_compute_backends.loop.backend import LIBRARIES, LoopBackend
 from tt_compute_backends.loop.options import LoopOptions
@@ -24,7 +25,7 @@ class TorchOptions(LoopOptions, frozen=True, kw_only=True, forbid_unknown_fields
     """Of weights, activations and caches; int8 = weights of 8 bits, the rest in bf16."""
 
 
-class TorchBackend(LoopBackend[TorchOptions]):
+class TorchBackend(LoopBackend[TorchOptions], ReadingBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "torch"

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-from tt_compute_backends.llama.spec import LayerWeights, LlamaSpec, LlamaWeights
-from tt_compute_backends.loop.forward import F32
+from tt_compute_backends.llama.spec import LayerWeights, LlamaWeights
+from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
-from tt_compute_backends.torch_cache import TorchCache
+from tt_compute_backends.torch_cache import Span, TorchCache
 from tt_compute_backends.torch_linear import DTYPES, Linear, Precision, new_linear
+from tt_compute_backends.torch_rotations import rotations
 
 __all__ = ["TorchForward"]
 
@@ -38,7 +39,7 @@ class _Layer:
 
 
 class TorchForward:
-    """Satisfies ``loop.forward.Forward``; loads one layer at a time.
+    """Satisfies ``loop.forward.ReadingForward``; loads one layer at a time.
 
     On CUDA and other devices it takes torch's own kernels as they are (*unverified* without such a device).
 
@@ -60,8 +61,9 @@ class TorchForward:
         self._embedding = self._tensor(weights.embedding())
         self._layers = [self._layer(weights.layer(i)) for i in range(weights.spec.layers)]
         self._norm = self._tensor(weights.final_norm())
-        self._head = self._linear(weights.head())
-        self._cos, self._sin = _rotations(weights.spec, device, self._dtype)
+        generates = weights.spec.output == "tokens"
+        self._head = self._linear(weights.head()) if generates else None
+        self._cos, self._sin = rotations(weights.spec, device, self._dtype)
 
     @property
     def vocabulary_size(self) -> int:
@@ -96,21 +98,18 @@ class TorchForward:
     def prefill(
         self, cache: TorchCache, row: int, token_ids: Sequence[int], past_tokens: int
     ) -> F32:
-        end = past_tokens + len(token_ids)
-        positions = torch.arange(past_tokens, end, device=self._device)
-        mask = None
-        if past_tokens and len(token_ids) > 1:
-            keys = torch.arange(end, device=self._device)
-            mask = keys[None, :] <= positions[:, None]
-        x = self._embedding[torch.tensor(token_ids, device=self._device)]
-        cos, sin = self._cos[positions], self._sin[positions]
-        for layer, kv in zip(self._layers, cache.layers, strict=True):
-            qkv = self._qkv(layer, x, cos, sin)
-            kv[row, :, past_tokens:end] = qkv[:, self._spec.heads :].transpose(0, 1)
-            attended = self._attend_one(qkv, kv[row, :, :end], mask)
-            x = self._rest(layer, x, attended)
+        x = self._stack((Piece(cache, row, token_ids, past_tokens),))
         logits: F32 = self._logits(x[-1:])[0]
         return logits
+
+    @torch.inference_mode()
+    def hidden(self, pieces: Sequence[Piece[TorchCache]]) -> F32:
+        found: F32 = self._normed(self._stack(pieces)).float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def logits(self, hidden: F32) -> F32:
+        return self._headed(_from_numpy(hidden).to(self._device, self._dtype))
 
     @torch.inference_mode()
     def decode(
@@ -143,7 +142,24 @@ class TorchForward:
         """Drop the weights; nothing can be computed any more."""
         self._layers.clear()
 
-    # --- parts of a layer ------------------------------------------------------------------------
+    # --- parts of a pass -------------------------------------------------------------------------
+
+    def _stack(self, pieces: Sequence[Piece[TorchCache]]) -> torch.Tensor:
+        """All layers over tokens of several rows: what is not attention takes them as one batch, without padding."""
+        spans = [Span(piece, self._device) for piece in pieces]
+        positions = torch.cat([span.positions for span in spans])
+        lengths = [len(piece.token_ids) for piece in pieces]
+        tokens = [token for piece in pieces for token in piece.token_ids]
+        x = self._embedding[torch.tensor(tokens, device=self._device)]
+        cos, sin = self._cos[positions], self._sin[positions]
+        for index, layer in enumerate(self._layers):
+            parts = torch.split(self._qkv(layer, x, cos, sin), lengths)
+            attended = [
+                self._attend_one(qkv, span.keep(index, qkv[:, self._spec.heads :]), span.mask)
+                for span, qkv in zip(spans, parts, strict=True)
+            ]
+            x = self._rest(layer, x, torch.cat(attended))
+        return x
 
     def _qkv(
         self, layer: _Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
@@ -183,8 +199,13 @@ class TorchForward:
         return x + layer.down(F.silu(gate) * up)
 
     def _logits(self, x: torch.Tensor) -> F32:
-        spec = self._spec
-        normed = F.rms_norm(x, (spec.hidden_size,), self._norm, spec.norm_epsilon)
+        return self._headed(self._normed(x))
+
+    def _normed(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, (self._spec.hidden_size,), self._norm, self._spec.norm_epsilon)
+
+    def _headed(self, normed: torch.Tensor) -> F32:
+        assert self._head is not None, "only models that generate have logits"
         logits: F32 = self._head(normed).float().cpu().numpy()
         return logits
 
@@ -215,20 +236,3 @@ class TorchForward:
     def _linear(self, weight: F32, bias: F32 | None = None) -> Linear:
         held_bias = None if bias is None else _from_numpy(bias)
         return new_linear(_from_numpy(weight), held_bias, self._precision, self._device)
-
-
-def _rotations(
-    spec: LlamaSpec, device: torch.device, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and signed sines for each position, [positions, 1, head].
-
-    ``x * cos + swapped(x) * sin`` rotates the pairs (i, i + head / 2); the first half's sines are negative.
-    """
-    half = spec.head_size // 2
-    factors = np.array(spec.rope_factors or (1.0,) * half)
-    frequencies = spec.rope_theta ** (-np.arange(half) * 2 / spec.head_size) / factors
-    angles = np.outer(np.arange(spec.context_tokens), frequencies)
-    cos, sin = np.cos(angles), np.sin(angles)
-    tables = np.concatenate((cos, cos), 1), np.concatenate((-sin, sin), 1)
-    both = [_from_numpy(table)[:, None].to(device, dtype) for table in tables]
-    return both[0], both[1]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
 import torch
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.engine.runtime import LoadRequest
+from tt_compute_backends.engine.runtime import LoadRequest, Reading, Vectors
 from tt_compute_backends.llama.open import open_weights
+from tt_compute_backends.llama.outputs import OUTPUTS
+from tt_compute_backends.llama.pooling import read_pooling
+from tt_compute_backends.llama.spec import LlamaWeights
 from tt_compute_backends.loop.options import loop_capabilities, loop_memory
+from tt_compute_backends.loop.reading import Readable
 from tt_compute_backends.loop.runtime import LoopModel, LoopRuntime
 from tt_compute_backends.text.model import open_text
 from tt_compute_backends.torch import TorchOptions
@@ -20,10 +25,13 @@ __all__ = ["TorchRuntime"]
 
 
 class TorchRuntime(LoopRuntime):
-    """Satisfies ``engine.runtime.Runtime``."""
+    """Satisfies ``engine.runtime.Runtime`` and ``ReadingRuntime``."""
 
     def __init__(self) -> None:
         super().__init__(_load)
+
+    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
+        return self._reads().read(reading)
 
 
 def _load(request: LoadRequest) -> LoopModel:
@@ -32,13 +40,14 @@ def _load(request: LoadRequest) -> LoopModel:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     path = Path(request.model_path)
-    text = open_text(path, chat_template=request.chat_template)
-    weights = open_weights(path)
+    weights = open_weights(path, OUTPUTS)
+    generates = weights.spec.output == "tokens"
+    text = open_text(path, chat_template=request.chat_template, generates=generates)
     forward = TorchForward(weights, device=device, precision=options.dtype)
     return LoopModel(
         forward=forward,
         text=text,
-        capabilities=loop_capabilities(options),
+        capabilities=loop_capabilities(options, generates=generates),
         memory=loop_memory(
             options,
             request,
@@ -47,6 +56,19 @@ def _load(request: LoadRequest) -> LoopModel:
             free_bytes=forward.free_bytes(),
         ),
         versions={"torch": str(torch.__version__)},
+        readable=_readable(forward, weights, path),
+    )
+
+
+def _readable(forward: TorchForward, weights: LlamaWeights, path: Path) -> Readable:
+    spec = weights.spec
+    return Readable(
+        forward=forward,
+        output=spec.output,
+        hidden_size=spec.hidden_size,
+        reward=weights.reward(),
+        pad_token=spec.pad_token,
+        pooling=read_pooling(path) if spec.output == "none" else "mean",
     )
 
 

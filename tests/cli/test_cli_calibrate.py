@@ -95,3 +95,16 @@ def test_a_report_holds_predictions_against_runs_and_draws_them(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert ttc("report", "--plot", str(home / "no" / "x.png")).code == 2
     assert ttc("report", "--since-days", "-1").code == 2
+
+
+@pytest.mark.parametrize("name", ["calibrate", "bench"])
+def test_a_deployment_that_draws_no_samples_is_left_out_unless_it_is_named(
+    ttc: Any, scripted: Any, name: str
+) -> None:
+    quick = [] if name == "calibrate" else ["--waves", "1", "--rounds", "1", "--new-tokens", "4"]
+    scripted(capabilities={"generates": False})
+    done = ttc(name, *quick)
+    assert "scripted is left out" in done.err
+    named = ttc(name, *quick, "--deployment", "scripted")
+    assert named.code == 2
+    assert "no samples" in named.err

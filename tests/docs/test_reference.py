@@ -529,7 +529,7 @@ def test_public_names_are_those_of_the_package() -> None:
 
 def test_methods_are_those_of_the_clients() -> None:
     """Every public method and property of both clients."""
-    wanted = {name for kind in (AsyncClient, Client) for name in vars(kind) if name[0] != "_"}
+    wanted = {name for kind in (AsyncClient, Client) for name in dir(kind) if name[0] != "_"}
     assert set(rows(section("sdk.md", "Reference"), "method")) == wanted
 
 

@@ -7,6 +7,9 @@ the prompt cached for each. ``tail=2`` takes 2 steps for what is not shared. ``o
 ``refuse-badly`` and ``refuse-add`` are refused. Token ``t`` of a row with seed ``s`` is ``s:t `` with
 log-probability ``-t``.
 
+It reads a text of words too: ``passes=3`` takes 3 passes and gives ``[3.0]``; ``raise=2`` fails in pass 2,
+``hang=2`` hangs there.
+
 Options: ``block`` (prompt tokens are shared in multiples of it, default 1), ``step_s`` (a step keeps the
 interpreter busy so long), ``load`` (``raise``, ``kill``, ``exit`` or ``hang``), ``share`` (False: no prefix
 sharing), ``noise`` (printed on standard output while loading), ``hanging`` (a FIFO that is opened before
@@ -20,11 +23,20 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from tt_compute.errors import InvalidRequestError, ModelLoadError
 from tt_compute.types import Capabilities, GenerateRequest, TokenLogprob
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Prompt, RowParams, RowStep
+from tt_compute_backends.engine.runtime import (
+    Loaded,
+    LoadRequest,
+    Prompt,
+    Reading,
+    RowParams,
+    RowStep,
+    Vectors,
+)
 
 ENDLESS = 10**9
 
@@ -61,6 +73,8 @@ class FakeRuntime:
         self.most_rows = 0
         self.resets = 0
         self.closed = False
+        self.passes: list[str] = []
+        self.readings_ended = 0
 
     def load(self, request: LoadRequest) -> Loaded:
         self.options = request.options
@@ -129,6 +143,25 @@ class FakeRuntime:
 
     def close(self) -> None:
         self.closed = True
+
+    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
+        try:
+            rows: Vectors = []
+            for text in reading.texts:
+                settings = dict(word.split("=") for word in text.split())
+                count = int(settings.get("passes", 1))
+                for number in range(1, count + 1):
+                    self.passes.append(text)
+                    if number == int(settings.get("raise", 0)):
+                        raise ZeroDivisionError("no such luck")
+                    if number == int(settings.get("hang", 0)):
+                        hang(self.options.get("hanging"))
+                    if number < count:
+                        yield
+                rows.append([float(count)])
+            return rows
+        finally:
+            self.readings_ended += 1
 
     def _advance(self, number: int, row: FakeRow) -> RowStep | None:
         cached = 0

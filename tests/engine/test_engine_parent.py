@@ -15,10 +15,13 @@ from tt_compute_backends.engine.messages import (
     Close,
     Closed,
     Command,
+    Forget,
     Load,
     Open,
     Opened,
     Origin,
+    Read,
+    ReadDone,
     Ready,
     Reply,
     Shutdown,
@@ -26,7 +29,7 @@ from tt_compute_backends.engine.messages import (
     encode,
 )
 from tt_compute_backends.engine.process import EngineProcess
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import EmbedTexts, Loaded, LoadRequest
 
 pytestmark = pytest.mark.anyio
 MakeLoad = Callable[..., LoadRequest]
@@ -114,6 +117,20 @@ async def test_an_opening_that_is_given_up_is_undone(fake_load: MakeLoad) -> Non
                 pytest.fail("it was opened")
         assert script.heard[-1] == Close(generation=0)
         await script.say(Opened(generation=0, prompt_tokens=7), Closed(generation=0))
+
+
+async def test_a_reading_that_is_given_up_is_forgotten(fake_load: MakeLoad) -> None:
+    """By the engine too, and an answer that comes too late is ignored."""
+    reading = EmbedTexts(texts=("x",))
+    async with talking(fake_load()) as (engine, script):
+        await script.say(Ready(loaded=LOADED))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await engine.read(reading, 2.5, ORIGIN)
+        *_, asked, forgotten = script.heard
+        assert asked == Read(number=0, reading=reading, sent_s=40.0, seconds_left=2.5)
+        assert forgotten == Forget(number=0)
+        await script.say(ReadDone(number=0, rows=[[1.0]]))
 
 
 async def test_those_who_wait_for_an_opening_learn_of_the_end(fake_load: MakeLoad) -> None:

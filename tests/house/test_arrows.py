@@ -82,6 +82,7 @@ CLIENT_LEVEL = {
     "openings",
     "options",
     "purse",
+    "reading",
     "refreshing",
     "requests",
     "rungs",

@@ -14,6 +14,7 @@ import pytest
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.open import open_weights
+from tt_compute_backends.llama.outputs import OUTPUTS
 
 MakeFolder = Callable[..., Path]
 
@@ -162,6 +163,48 @@ def test_a_config_that_is_none_is_refused(config: str, make_folder: MakeFolder) 
     (folder / "config.json").write_text(config)
     with pytest.raises(ModelLoadError, match=r"config\.json"):
         open_weights(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"architectures": ["LlamaForTokenClassification"]}, "LlamaForTokenClassification"),
+        ({"architectures": ["LlamaForRewardModelWithGating"]}, r"\*ForRewardModel"),
+        ({"architectures": "LlamaModel"}, "architectures"),
+        ({"architectures": []}, "architectures"),
+        ({"architectures": ["LlamaModel"], "is_causal": False}, "is_causal"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, r"no tensor score\.weight"),
+    ],
+    ids=str,
+)
+def test_of_models_that_do_not_generate_too_others_are_refused(
+    config: dict[str, Any], reason: str, make_folder: MakeFolder
+) -> None:
+    with pytest.raises(ModelLoadError, match=reason):
+        open_weights(make_folder(config=config), OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"score.weight": ones(2, 64)}, r"score\.weight is \(2, 64\), expected \(1, 64\)"),
+        ({"score.weight": ones(1, 64), "score.bias": ones(1)}, r"score\.bias is of a part"),
+        ({"score.0.weight": ones(64, 64), "score.2.weight": ones(1, 64)}, r"score\.0\.bias"),
+    ],
+    ids=["labels", "bias", "half"],
+)
+def test_a_head_that_gives_no_reward_is_refused(
+    tensors: Any, reason: str, make_folder: MakeFolder
+) -> None:
+    config = {"architectures": ["LlamaForSequenceClassification"]}
+    with pytest.raises(ModelLoadError, match=reason):
+        open_weights(make_folder(config=config, tensors=tensors), OUTPUTS)
+
+
+def test_what_is_not_asked_for_is_refused(make_folder: MakeFolder) -> None:
+    """A runtime that only generates would draw nonsense from it."""
+    with pytest.raises(ModelLoadError, match="an embedding model; only language models"):
+        open_weights(make_folder(config={"architectures": ["LlamaModel"]}))
 
 
 LAYER = "model.layers.0.self_attn."

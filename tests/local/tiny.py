@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec
+from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 CONTROL = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
@@ -31,6 +33,9 @@ class TinyModel:
         *,
         tied: bool = True,
         rope_factors: tuple[float, ...] = (),
+        output: Output = "tokens",
+        reward_layers: int = 1,
+        pad_token: int | None = None,
         seed: int = 0,
     ) -> None:
         self.spec = LlamaSpec(
@@ -46,13 +51,16 @@ class TinyModel:
             norm_epsilon=2.0**-16,
             rope_theta=10_000.0,
             rope_factors=rope_factors,
-            tied=tied,
+            tied=tied and output == "tokens",
+            output=output,
+            pad_token=pad_token,
         )
         self._random = np.random.default_rng(seed)
         self._embedding = self._matrix(VOCABULARY, 64)
         self._head = self._embedding if tied else self._matrix(VOCABULARY, 64)
         self._norm = self._vector(64)
         self._layers = [self._layer() for _ in range(2)]
+        self._reward = self._reward_head(reward_layers) if output == "reward" else ()
 
     def embedding(self) -> F32:
         return self._embedding
@@ -65,6 +73,17 @@ class TinyModel:
 
     def layer(self, index: int) -> LayerWeights:
         return self._layers[index]
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        return self._reward
+
+    def _reward_head(self, layers: int) -> tuple[RewardLayer, ...]:
+        if layers == 1:
+            return (RewardLayer(weight=self._matrix(1, 64)),)
+        return (
+            RewardLayer(weight=self._matrix(64, 64), bias=self._vector(64, 0)),
+            RewardLayer(weight=self._matrix(1, 64), bias=self._vector(1, 0)),
+        )
 
     def _matrix(self, outputs: int, inputs: int) -> F32:
         made: F32 = (self._random.standard_normal((outputs, inputs)) / inputs**0.5).astype(
@@ -102,17 +121,23 @@ class TinyModel:
 
 def reference_logits(model: Any, token_ids: list[int]) -> F32:
     """Logits after the last token, in float64 and the plainest way."""
+    last = reference_hidden(model, token_ids)[-1]
+    logits: F32 = (last @ model.head().T).astype(np.float32)
+    return logits
+
+
+def reference_hidden(model: Any, token_ids: Sequence[int]) -> NDArray[np.float64]:
+    """Every token's hidden state behind the last norm, likewise."""
     spec: LlamaSpec = model.spec
-    x = model.embedding()[token_ids].astype(np.float64)
+    x = model.embedding()[list(token_ids)].astype(np.float64)
     for index in range(spec.layers):
         weights = model.layer(index)
         x += _attention(spec, weights, _rms(x, weights.attention_norm, spec.norm_epsilon))
         normed = _rms(x, weights.ffn_norm, spec.norm_epsilon)
         gate = normed @ weights.gate.T
         x += (gate / (1 + np.exp(-gate)) * (normed @ weights.up.T)) @ weights.down.T
-    last = _rms(x[-1], model.final_norm(), spec.norm_epsilon)
-    logits: F32 = (last @ model.head().T).astype(np.float32)
-    return logits
+    hidden: NDArray[np.float64] = _rms(x, model.final_norm(), spec.norm_epsilon)
+    return hidden
 
 
 def _rms(x: NDArray[Any], scale: F32, epsilon: float) -> NDArray[Any]:
@@ -185,6 +210,12 @@ def write_folder(model: Any, folder: Path, dtype: Any = np.float32, text: Any = 
         "tie_word_embeddings": spec.tied,
         "eos_token_id": 256 if text is None else sorted(text.end_tokens),
     }
+    if spec.output != "tokens":
+        end = "ForSequenceClassification" if len(model.reward()) == 1 else "ForRewardModel"
+        end = end if spec.output == "reward" else "Model"
+        config["architectures"] = [spec.architecture.capitalize() + end]
+    if spec.pad_token is not None:
+        config["pad_token_id"] = spec.pad_token
     if spec.rope_factors:
         config["rope_scaling"] = {"rope_type": "linear", "factor": spec.rope_factors[0]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -206,8 +237,14 @@ def _folder_tensors(model: Any) -> dict[str, F32]:
         "model.embed_tokens.weight": model.embedding(),
         "model.norm.weight": model.final_norm(),
     }
-    if not model.spec.tied:
+    if model.spec.output == "tokens" and not model.spec.tied:
         tensors["lm_head.weight"] = model.head()
+    layers: Any = model.reward()
+    for place, layer in enumerate(layers):
+        name = "score" if len(layers) == 1 else f"score.{2 * place}"
+        tensors[f"{name}.weight"] = layer.weight
+        if layer.bias is not None:
+            tensors[f"{name}.bias"] = layer.bias
     names = {
         "attention_norm": "input_layernorm.weight",
         "q": "self_attn.q_proj.weight",
@@ -230,6 +267,8 @@ def _folder_tensors(model: Any) -> dict[str, F32]:
             values = getattr(weights, field)
             if values is not None:
                 tensors[f"model.layers.{index}.{name}"] = values
+    if model.spec.output == "none":
+        return {name.removeprefix("model."): values for name, values in tensors.items()}
     return tensors
 
 

@@ -204,3 +204,8 @@ def test_what_a_type_checker_would_have_found_is_refused(
     request = _request(**fields)
     with pytest.raises(InvalidRequestError, match=words):
         check_request(request, ALL)
+
+
+def test_a_model_that_draws_no_samples_is_told_before_all_else() -> None:
+    with pytest.raises(UnsupportedError, match="no samples"):
+        check_request(_request(messages=()), Capabilities(generates=False))

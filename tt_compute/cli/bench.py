@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,8 +37,9 @@ from tt_compute.paths import config_dir
 from tt_compute.plotting import check_plotting
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.registry import Registry, parse_options
+from tt_compute.setup import Setup
 
-__all__ = ["Session", "bench", "check_measurable"]
+__all__ = ["Session", "bench", "check_measurable", "measurable"]
 
 _WIDEST = 256
 _FOLDER = "bench"
@@ -122,7 +124,7 @@ def bench(
 ) -> None:
     """Measure speed, latency, memory and energy of deployments; writes nothing unless asked to."""
     config = Config.load(output.config, available=lambda name: Registry().probe(name).available)
-    specs = (config.spec(deployment),) if deployment else config.deployments
+    specs = (config.spec(deployment),) if deployment else measurable(output, config)
     settings = BenchSettings(
         waves=waves,
         prompt_tokens=prompt_tokens,
@@ -194,6 +196,29 @@ def _meter(spec: DeploymentSpec) -> EnergyMeter:
     if not spec.hardware.local or spec.hardware.device == "mock":
         return EnergyMeter((), reason="the model does not run on this machine")
     return EnergyMeter.of_this_machine()
+
+
+def measurable(output: Output, config: Config) -> tuple[DeploymentSpec, ...]:
+    """The configured deployments without those whose models draw no samples, of which it is told."""
+    left_out = run_async(_not_generating, config)
+    for spec in left_out:
+        what = f"{spec.id} is left out: its model draws no samples"
+        output.err.print(printable(what), markup=False, soft_wrap=True)
+    return tuple(spec for spec in config.deployments if spec not in left_out)
+
+
+async def _not_generating(config: Config) -> list[DeploymentSpec]:
+    """What cannot be looked at is told of when it is measured."""
+    setup = Setup(config)
+    found: list[DeploymentSpec] = []
+    try:
+        for spec in config.deployments:
+            with suppress(TTComputeError):
+                if not (await setup.capabilities(spec)).generates:
+                    found.append(spec)
+    finally:
+        await setup.aclose()
+    return found
 
 
 def check_measurable(spec: DeploymentSpec, settings: BenchSettings, *, yes: bool) -> None:

@@ -20,7 +20,7 @@ from tt_compute.calibrated import (
     calibrated_text,
     load_calibrated,
 )
-from tt_compute.cli.bench import Session, check_measurable
+from tt_compute.cli.bench import Session, check_measurable, measurable
 from tt_compute.cli.interrupts import INTERRUPTS
 from tt_compute.cli.loop import run_async
 from tt_compute.cli.shared import Output, command, example, printable
@@ -46,7 +46,7 @@ _REMOTE = BenchSettings(waves=(1, 4), prompt_tokens=64, new_tokens=64, rounds=1)
 def calibrate(output: Output, *, deployment: str | None, dry_run: bool, yes: bool) -> None:
     """Measure deployments and keep their speed beside the configuration, where plans read it."""
     config = Config.load(output.config, available=_available)
-    specs = (config.spec(deployment),) if deployment else config.deployments
+    specs = (config.spec(deployment),) if deployment else measurable(output, config)
     for spec in specs:
         check_measurable(spec, _settings(spec), yes=yes)
     folder = config_dir(os.environ) if config.file is None else config.file.parent

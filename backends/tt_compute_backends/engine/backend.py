@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import anyio
 import msgspec
 
+from tt_compute.checks import check_generates
 from tt_compute.errors import ConfigError, GenerationClosed
 from tt_compute.registry import parse_options
 from tt_compute.types import (
@@ -25,7 +26,7 @@ from tt_compute.types import (
 )
 from tt_compute_backends.engine.generation import LocalGeneration
 from tt_compute_backends.engine.host import EngineHost, acquire
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Reading, Vectors
 from tt_compute_backends.libraries import Library, probe_libraries, require
 
 __all__ = ["LocalBackend"]
@@ -106,10 +107,13 @@ class LocalBackend(ABC):
 
         Raises:
             InvalidRequestError: Too long, empty, out of range, invalid schema.
-            UnsupportedError: More logprobs than the runtime gives, or tools.
+            UnsupportedError: More logprobs than the runtime gives, or tools, or the model draws no samples.
             GenerationClosed: The backend was closed.
             BackendError: As ``warm``.
         """
+        (model,) = await self.models()
+        # Before anything is loaded for it.
+        check_generates(model.capabilities)
         await self.warm()
         host = await self._engine()
         async with host.open(request) as generation:
@@ -145,6 +149,12 @@ class LocalBackend(ABC):
         return placed or "cpu"
 
     # ---------------------------------------------------------------------------------------------
+
+    async def _read(self, reading: Reading, deadline: float | None) -> Vectors:
+        """Have the model read texts, loaded first if need be."""
+        await self.warm()
+        host = await self._engine()
+        return await host.read(reading, deadline)
 
     async def _engine(self) -> EngineHost:
         async with self._lock:

@@ -23,7 +23,7 @@ from tt_compute_backends.engine.generation import LocalGeneration
 from tt_compute_backends.engine.link import ChildLink, InlineLink, StartLink
 from tt_compute_backends.engine.messages import Origin, from_wire
 from tt_compute_backends.engine.process import EngineProcess
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Reading, Vectors
 
 __all__ = ["EngineHost", "acquire"]
 
@@ -90,6 +90,25 @@ class EngineHost:
             left = None if request.deadline is None else request.deadline - self._clock.now()
             async with process.open(request, left, self._origin) as generation:
                 yield generation
+
+    async def read(self, reading: Reading, deadline: float | None) -> Vectors:
+        """Have the model read texts, loading it first if need be.
+
+        Args:
+            reading: What is wanted of which texts.
+            deadline: On the clock that the hold was taken with; None = there is none.
+
+        Raises:
+            UnsupportedError: The model was not made for it.
+            InvalidRequestError: A text that cannot be read or encoded, or is too long.
+            DeadlineExceeded: The deadline passed.
+            BackendError: As ``warm``.
+        """
+        with self._engine.in_use():
+            process = self._process()
+            await process.loaded(self._origin)
+            left = None if deadline is None else deadline - self._clock.now()
+            return await process.read(reading, left, self._origin)
 
     async def release(self) -> None:
         """Give the hold back; the last one ends the engine and frees its memory. May be called twice."""

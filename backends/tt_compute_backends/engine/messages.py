@@ -13,7 +13,7 @@ import msgspec
 from tt_compute import errors
 from tt_compute.errors import BackendError, OutOfMemory, ServerError, TTComputeError
 from tt_compute.types import Delta, Failed, GenerateRequest, Sample, Usage
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Reading, Vectors
 
 __all__ = [
     "Cancel",
@@ -23,11 +23,15 @@ __all__ = [
     "Draw",
     "Events",
     "Fatal",
+    "Forget",
     "Load",
     "LoadFailed",
     "Open",
     "Opened",
     "Origin",
+    "Read",
+    "ReadDone",
+    "ReadFailed",
     "Ready",
     "Refused",
     "Reply",
@@ -116,11 +120,27 @@ class Close(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True
     generation: int
 
 
+class Read(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """Compute something about texts."""
+
+    number: int
+    reading: Reading
+    sent_s: float
+    seconds_left: float | None
+    """As in ``Open``."""
+
+
+class Forget(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """Nobody waits for what was to be read any more."""
+
+    number: int
+
+
 class Shutdown(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """Free the model and end."""
 
 
-Command = Load | Open | Draw | Cancel | Close | Shutdown
+Command = Load | Open | Draw | Cancel | Close | Read | Forget | Shutdown
 
 
 # --- from the engine -----------------------------------------------------------------------------
@@ -167,13 +187,27 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=Tru
     generation: int
 
 
+class ReadDone(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """What a ``Read`` found, a row for each text."""
+
+    number: int
+    rows: Vectors
+
+
+class ReadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """A ``Read`` that found nothing."""
+
+    number: int
+    error: WireError
+
+
 class Fatal(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The engine cannot go on and ends."""
 
     error: WireError
 
 
-Reply = Ready | LoadFailed | Opened | Refused | Events | Closed | Fatal
+Reply = Ready | LoadFailed | Opened | Refused | Events | Closed | ReadDone | ReadFailed | Fatal
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -18,6 +18,7 @@ import msgspec
 
 from tt_compute.errors import EngineDied, InvalidRequestError, ModelLoadError, UsageError
 from tt_compute.types import GenerateRequest
+from tt_compute_backends.engine.asking import Asking
 from tt_compute_backends.engine.generation import LocalGeneration
 from tt_compute_backends.engine.link import Exit, StartLink
 from tt_compute_backends.engine.messages import (
@@ -26,11 +27,15 @@ from tt_compute_backends.engine.messages import (
     Command,
     Events,
     Fatal,
+    Forget,
     Load,
     LoadFailed,
     Open,
     Opened,
     Origin,
+    Read,
+    ReadDone,
+    ReadFailed,
     Ready,
     Refused,
     Reply,
@@ -41,7 +46,7 @@ from tt_compute_backends.engine.messages import (
     from_wire,
     to_wire,
 )
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest
+from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Reading, Vectors
 
 __all__ = ["EngineProcess"]
 
@@ -80,6 +85,7 @@ class EngineProcess:
         self._numbers = itertools.count()
         self._generations: dict[int, LocalGeneration] = {}
         self._opening: dict[int, tuple[_Answer, Origin]] = {}
+        self._asking = Asking()
         self._loaded: Loaded | None = None
         self._settled = anyio.Event()
         """Loaded, or never will be."""
@@ -90,7 +96,7 @@ class EngineProcess:
         self.failed_s = 0.0
         """When that became known, on ``now``'s clock."""
         self.worked = False
-        """Whether a sample has come out of it."""
+        """Whether anything has come out of it."""
         self._link = start(self._on_frame, self._on_exit)
         self._link.send(encode(Load(request=load)))
 
@@ -133,6 +139,32 @@ class EngineProcess:
             yield generation
         finally:
             await self._leave(generation)
+
+    async def read(self, reading: Reading, seconds_left: float | None, origin: Origin) -> Vectors:
+        """Have the loaded engine read texts; whoever gives up waiting stops it.
+
+        Raises:
+            UnsupportedError: The model was not made for it.
+            InvalidRequestError: As the runtime found, or text that cannot be encoded.
+            DeadlineExceeded: ``seconds_left`` have passed.
+            BackendError: The engine failed or is gone.
+        """
+        number = next(self._numbers)
+        message = _encoded(
+            Read(number=number, reading=reading, sent_s=self._now(), seconds_left=seconds_left)
+        )
+        self.check_owner()
+        if self.failure is not None:
+            raise from_wire(self.failure, origin)
+        self._link.send(message)
+        try:
+            found = await self._asking.answer(number)
+        except BaseException:
+            self._post(Forget(number=number))
+            raise
+        if isinstance(found, WireError):
+            raise from_wire(found, origin)
+        return found
 
     async def close(self) -> None:
         """End the engine and wait for its end; what still runs on it fails. May be called twice."""
@@ -231,6 +263,8 @@ class EngineProcess:
                     self._feed(reply)
                 case Opened() | Refused():
                     self._answer(reply)
+                case ReadDone() | ReadFailed():
+                    self._tell(reply)
                 case Closed(generation=number):
                     if number in self._generations:
                         self._generations[number].close()
@@ -247,6 +281,13 @@ class EngineProcess:
         if generation is not None:
             self.worked = self.worked or bool(events.samples)
             generation.feed(events)
+
+    def _tell(self, reply: ReadDone | ReadFailed) -> None:
+        if isinstance(reply, ReadDone):
+            self.worked = True
+            self._asking.tell(reply.number, reply.rows)
+        else:
+            self._asking.tell(reply.number, reply.error)
 
     def _answer(self, reply: Opened | Refused) -> None:
         if reply.generation not in self._opening:
@@ -279,6 +320,7 @@ class EngineProcess:
             generation.lose(error)
         for answer, _ in self._opening.values():
             answer.ready.set()
+        self._asking.lose(error)
 
     def _obituary(self, how: Exit) -> WireError:
         if self._closing:
@@ -300,7 +342,7 @@ class EngineProcess:
         return Path(self._load.model_path).name
 
 
-def _encoded(command: Open) -> bytes:
+def _encoded(command: Open | Read) -> bytes:
     try:
         return encode(command)
     except (UnicodeEncodeError, OverflowError, TypeError, RecursionError) as error:

@@ -7,13 +7,27 @@ from one thread of the engine's process, never concurrently.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Generator
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from tt_compute.types import Capabilities, GenerateRequest, TokenLogprob
+from tt_compute.types import Capabilities, GenerateRequest, Message, TokenLogprob
 
-__all__ = ["LoadRequest", "Loaded", "Prompt", "RowParams", "RowStep", "Runtime"]
+__all__ = [
+    "EmbedTexts",
+    "LoadRequest",
+    "Loaded",
+    "Prompt",
+    "RateContinuations",
+    "Reading",
+    "ReadingRuntime",
+    "RowParams",
+    "RowStep",
+    "Runtime",
+    "ScoreTexts",
+    "Vectors",
+]
 
 
 class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +148,49 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+# --- reading without drawing ---------------------------------------------------------------------
+
+
+class ScoreTexts(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """A reward for each text as the assistant's answer; a row of one number each."""
+
+    messages: tuple[Message, ...]
+    texts: tuple[str, ...]
+
+
+class EmbedTexts(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """A vector for each text."""
+
+    texts: tuple[str, ...]
+
+
+class RateContinuations(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """The natural-log likelihood of each text behind the messages; a row of one number each."""
+
+    messages: tuple[Message, ...]
+    texts: tuple[str, ...]
+
+
+Reading = ScoreTexts | EmbedTexts | RateContinuations
+"""What a model can be asked about texts that are there already."""
+Vectors = list[list[float]]
+"""A row for each text."""
+
+
+@runtime_checkable
+class ReadingRuntime(Protocol):
+    """Optional ability of a runtime."""
+
+    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
+        """Work that is done in passes, each about as long as a step; what it holds is freed when it is closed.
+
+        Checks everything before the first pass; without texts nothing else happens.
+
+        Raises:
+            UnsupportedError: The model was not made for it.
+            InvalidRequestError: A text that cannot be read, or is too long.
+            OutOfMemory: It does not fit.
+        """
+        ...

@@ -14,6 +14,8 @@ The rules, in the order in which a step applies them:
   wait for a running one to end; with none running it is tried, and fails if it can never fit.
 * Where prefill is shared, the first row of a prompt leads: the others wait until it has its first token,
   and then find the prompt computed. If the leader ends before that, the next row leads.
+* Texts that are only to be read (scores, vectors) get one pass after each step, the calls in turn. They need no
+  row; while they hold memory, a row that finds none waits for them as for a running one.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ from tt_compute_backends.engine.messages import (
     Close,
     Closed,
     Draw,
+    Forget,
     Open,
     Opened,
+    Read,
     Refused,
     Reply,
     WireError,
     to_wire,
 )
+from tt_compute_backends.engine.readings import Readings
 from tt_compute_backends.engine.rows import OpenPrompt, Row
 from tt_compute_backends.engine.runtime import RowStep, Runtime
 from tt_compute_backends.engine.sampling import row_params
@@ -69,19 +74,31 @@ class Scheduler:
         self._row_numbers = itertools.count()
         self._tickets = itertools.count()
         self._replies: list[Reply] = []
+        self._readings = Readings(runtime, now=now)
 
     @property
     def busy(self) -> bool:
         """Whether ``advance`` has anything to do before the next command."""
         return bool(
-            self._rows or self._freeing or any(prompt.queued for prompt in self._opened.values())
+            self._rows
+            or self._freeing
+            or self._readings
+            or any(prompt.queued for prompt in self._opened.values())
         )
 
-    def handle(self, command: Open | Draw | Cancel | Close) -> None:
+    def handle(self, command: Open | Draw | Cancel | Close | Read | Forget) -> None:
         """Obey a command. One for a prompt that is not open is ignored: it was closed meanwhile."""
-        if isinstance(command, Open):
-            self._open(command)
-            return
+        match command:
+            case Open():
+                self._open(command)
+            case Read():
+                self._readings.begin(command)
+            case Forget(number=number):
+                self._readings.forget(number)
+            case _:
+                self._handle_opened(command)
+
+    def _handle_opened(self, command: Draw | Cancel | Close) -> None:
         prompt = self._opened.get(command.generation)
         if prompt is None:
             return
@@ -94,7 +111,7 @@ class Scheduler:
                 self._close(prompt)
 
     def advance(self) -> None:
-        """End what is late, admit what fits, and run one step of the runtime.
+        """End what is late, admit what fits, run one step of the runtime and one pass over texts.
 
         Raises:
             Exception: The runtime could not be mended after a failed step; nothing can go on.
@@ -103,6 +120,7 @@ class Scheduler:
         self._admit()
         if self._rows or self._freeing:
             self._step()
+        self._replies += self._readings.advance()
 
     def take_replies(self) -> list[Reply]:
         """All that has not been handed over yet."""
@@ -184,7 +202,8 @@ class Scheduler:
             if not waiting:
                 return
             following = min(waiting, key=lambda prompt: (len(prompt.live), prompt.ticket))
-            if (self._rows or self._freeing) and not self._runtime.has_room(following.prompt):
+            held = self._rows or self._freeing or self._readings
+            if held and not self._runtime.has_room(following.prompt):
                 return
             self._start(following)
 
@@ -236,6 +255,7 @@ class Scheduler:
             for row in [*prompt.live.values(), *prompt.queued.values()]:
                 prompt.fail(row, error)
             prompt.lost_cache()
+        self._replies += self._readings.fail_all(error)
         self._rows.clear()
         self._freeing = 0
         self._runtime.reset()

@@ -7,6 +7,7 @@ What a missing key stands for is what transformers takes it for, in ``models/*/c
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,6 +15,7 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.layout import MOST_HEAD_SIZE
+from tt_compute_backends.llama.outputs import GENERATING, READABLE, Output, folder_output
 from tt_compute_backends.llama.spec import LlamaSpec
 from tt_compute_backends.text.folder import read_json
 
@@ -24,7 +26,6 @@ _QWEN: Final = ("qwen2", "qwen3")
 _WINDOWED: Final = ("mistral", *_QWEN)
 _DEFAULT_ROPE_THETA: Final = 10_000.0
 _DEFAULT_WINDOW: Final = 4096
-_LANGUAGE_MODEL: Final = "ForCausalLM"
 
 _Size = Annotated[int, msgspec.Meta(ge=1)]
 _Number = Annotated[float, msgspec.Meta(ge=1e-30, le=1e30)]
@@ -104,6 +105,7 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     rope_parameters: dict[str, Any] | None = None
     partial_rotary_factor: float | None = None
     tie_word_embeddings: bool = False
+    pad_token_id: int | None = None
     hidden_act: str = "silu"
     sliding_window: _Size | msgspec.UnsetType | None = msgspec.UNSET
     use_sliding_window: bool | None = None
@@ -112,6 +114,7 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     num_experts: int | None = None
     num_local_experts: int | None = None
     quantization_config: Any = None
+    is_causal: bool = True
 
     @property
     def kv_heads(self) -> int:
@@ -122,8 +125,12 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
 
-def read_folder_config(folder: Path) -> FolderConfig:
+def read_folder_config(folder: Path, outputs: Collection[Output] = GENERATING) -> FolderConfig:
     """Read and check ``config.json``.
+
+    Args:
+        folder: Where it is.
+        outputs: Kinds of models that the caller can use.
 
     Raises:
         ModelLoadError: It is missing, or of another architecture, or names parts that are not followed.
@@ -141,6 +148,10 @@ def read_folder_config(folder: Path) -> FolderConfig:
         config = msgspec.convert(document, _Config)
     except msgspec.ValidationError as error:
         raise ModelLoadError(f"{path}: {error}") from error
+    output = folder_output(folder, document)
+    if output is None or output not in outputs:
+        kind = f"architectures {config.architectures}" if output != "none" else "an embedding model"
+        raise ModelLoadError(f"{path}: {kind}; {_readable(outputs)}")
     rope = _rope(config, path)
     problem = _problem(config, rope)
     if problem is not None:
@@ -148,7 +159,7 @@ def read_folder_config(folder: Path) -> FolderConfig:
     biased = config.model_type == "qwen2" or (
         config.attention_bias and config.model_type != "mistral"
     )
-    return FolderConfig(spec=_spec(config, rope), biased=biased)
+    return FolderConfig(spec=_spec(config, rope, output), biased=biased)
 
 
 def _rope(config: _Config, path: Path) -> _Rope:
@@ -167,9 +178,8 @@ def _problem(config: _Config, rope: _Rope) -> str | None:
     partial = (rope.partial_rotary_factor, config.partial_rotary_factor)
     experts = (config.num_experts, config.num_local_experts)
     refused = {
-        f"architectures {config.architectures}; only language models are read": not (
-            config.architectures is None
-            or any(name.endswith(_LANGUAGE_MODEL) for name in config.architectures)
+        "is_causal is false; only models whose tokens see those before them are read": (
+            not config.is_causal
         ),
         f"hidden_act {config.hidden_act!r}; 'silu' is read": config.hidden_act != "silu",
         f"partial_rotary_factor {partial}; only 1 is read": not {*partial} <= {None, 1.0},
@@ -187,7 +197,13 @@ def _problem(config: _Config, rope: _Rope) -> str | None:
     return next((reason for reason, holds in refused.items() if holds), None)
 
 
-def _spec(config: _Config, rope: _Rope) -> LlamaSpec:
+def _readable(outputs: Collection[Output]) -> str:
+    if set(outputs) == {"tokens"}:
+        return "only language models are read"
+    return f"those read are {READABLE}"
+
+
+def _spec(config: _Config, rope: _Rope, output: Output) -> LlamaSpec:
     theta = rope.rope_theta or config.rope_theta or _DEFAULT_ROPE_THETA
     return LlamaSpec(
         architecture=config.model_type,
@@ -202,7 +218,9 @@ def _spec(config: _Config, rope: _Rope) -> LlamaSpec:
         norm_epsilon=config.rms_norm_eps,
         rope_theta=theta,
         rope_factors=rope.factors(theta, config.head_size),
-        tied=config.tie_word_embeddings,
+        tied=config.tie_word_embeddings and output == "tokens",
+        output=output,
+        pad_token=config.pad_token_id,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -9,17 +10,20 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_config import read_folder_config
-from tt_compute_backends.llama.layout import FOLDER, check_tensors
+from tt_compute_backends.llama.layout import BARE_FOLDER, FOLDER, check_tensors
+from tt_compute_backends.llama.outputs import GENERATING, Output
+from tt_compute_backends.llama.reward_head import PREFIX, reward_layers
 from tt_compute_backends.llama.safetensors_file import SafetensorsFile
-from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec
+from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 from tt_compute_backends.text.folder import read_json
 
 __all__ = ["FolderWeights"]
 
 _INDEX: Final = "model.safetensors.index.json"
 _SINGLE: Final = "model.safetensors"
-_OF_THE_MODEL: Final = ("model.", "lm_head.")
-"""What the names of its tensors begin with; others belong to whoever wrote the file."""
+_STACK: Final = ("model.", "lm_head.")
+"""What the names of a model's tensors begin with; others belong to whoever wrote the file."""
+_BARE_STACK: Final = ("embed_tokens.", "layers.", "norm.", "lm_head.")
 _TABLE: Final = ".rotary_emb.inv_freq"
 """Old files hold the rotation's frequencies, which follow from ``config.json``."""
 
@@ -29,51 +33,64 @@ class FolderWeights:
 
     Args:
         folder: With ``config.json`` and the weights.
+        outputs: Kinds of models that the caller can use.
 
     Raises:
         ModelLoadError: Damaged, incomplete, of another architecture, or with parts that would be misread.
     """
 
-    def __init__(self, folder: Path) -> None:
-        config = read_folder_config(folder)
+    def __init__(self, folder: Path, outputs: Collection[Output] = GENERATING) -> None:
+        config = read_folder_config(folder, outputs)
         self.spec: LlamaSpec = config.spec
         self._files = _tensors(folder)
+        bare = FOLDER.embedding not in self._files and BARE_FOLDER.embedding in self._files
+        self._names = BARE_FOLDER if bare else FOLDER
+        stack = _BARE_STACK if bare else _STACK
+        self._parts = (*stack, PREFIX) if self.spec.output == "reward" else stack
         check_tensors(
             folder,
             self.spec,
-            FOLDER,
+            self._names,
             {name: file.shapes[name] for name, file in self._files.items()},
             biased=config.biased,
             ignored=self._without_effect,
         )
         for name, file in self._files.items():
-            if name.startswith(_OF_THE_MODEL) and not file.readable(name):
+            if name.startswith(self._parts) and not file.readable(name):
                 raise ModelLoadError(
                     f"{file.path}: {name} is of type {file.dtype(name)}; F32, F16 and BF16 are read"
                 )
 
     def embedding(self) -> F32:
-        return self._read(FOLDER.embedding)
+        return self._read(self._names.embedding)
 
     def final_norm(self) -> F32:
-        return self._read(FOLDER.final_norm)
+        return self._read(self._names.final_norm)
 
     def head(self) -> F32:
-        return self.embedding() if self.spec.tied else self._read(FOLDER.head)
+        return self.embedding() if self.spec.tied else self._read(self._names.head)
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        if self.spec.output != "reward":
+            return ()
+        return tuple(
+            RewardLayer(weight=self._read(weight), bias=None if bias is None else self._read(bias))
+            for weight, bias in reward_layers(self._files)
+        )
 
     def layer(self, index: int) -> LayerWeights:
         return LayerWeights(
             **{
                 field: self._read(name)
-                for field, name in FOLDER.of_layer(index).items()
+                for field, name in self._names.of_layer(index).items()
                 if name in self._files
             }
         )
 
     def _without_effect(self, name: str) -> bool:
         if name == FOLDER.head:
-            return self.spec.tied
-        return not name.startswith(_OF_THE_MODEL) or name.endswith(_TABLE)
+            return self.spec.tied or self.spec.output != "tokens"
+        return not name.startswith(self._parts) or name.endswith(_TABLE)
 
     def _read(self, name: str) -> F32:
         return self._files[name].read(name)

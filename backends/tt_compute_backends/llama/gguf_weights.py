@@ -16,7 +16,7 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.gguf import GgufHeader, GgufTensor, read_gguf_header
 from tt_compute_backends.llama.gguf_config import read_gguf_spec, read_rope_factors
 from tt_compute_backends.llama.layout import GGUF, check_tensors
-from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec
+from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 
 __all__ = ["GgufWeights"]
 
@@ -57,6 +57,10 @@ class GgufWeights:
 
     def head(self) -> F32:
         return self.embedding() if self.spec.tied else self._read(GGUF.head)
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        """None: such files hold models that generate."""
+        return ()
 
     def layer(self, index: int) -> LayerWeights:
         found = {

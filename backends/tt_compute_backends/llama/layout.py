@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from tt_compute.errors import ModelLoadError
+from tt_compute_backends.llama.reward_head import reward_shapes
 from tt_compute_backends.llama.spec import LlamaSpec
 
 __all__ = [
+    "BARE_FOLDER",
     "FOLDER",
     "GGUF",
     "MOST_HEAD_SIZE",
@@ -89,6 +91,15 @@ FOLDER: Final = TensorNames(
 )
 
 
+BARE_FOLDER: Final = msgspec.structs.replace(
+    FOLDER,
+    embedding="embed_tokens.weight",
+    final_norm="norm.weight",
+    layer="layers.{}.",
+)
+"""Where the stack of layers was saved by itself, without what stands above it."""
+
+
 def layer_shapes(spec: LlamaSpec, *, biased: bool) -> dict[str, Shape]:
     """Shapes of all that a layer has, by field of ``LayerWeights``.
 
@@ -139,7 +150,7 @@ def check_tensors(
         ModelLoadError: One is missing, of another shape, or of a part that would be left out.
     """
     known: set[str] = set()
-    for name, shape in _expected(spec, names, biased=biased):
+    for name, shape in _expected(spec, names, found, biased=biased):
         if name not in found:
             raise ModelLoadError(f"{where}: no tensor {name}")
         if found[name] != shape:
@@ -150,12 +161,16 @@ def check_tensors(
             raise ModelLoadError(f"{where}: {name} is of a part that this reader does not follow")
 
 
-def _expected(spec: LlamaSpec, names: TensorNames, *, biased: bool) -> Iterator[tuple[str, Shape]]:
+def _expected(
+    spec: LlamaSpec, names: TensorNames, found: Collection[str], *, biased: bool
+) -> Iterator[tuple[str, Shape]]:
     """One by one, because the number of layers is not to be believed before their tensors are seen."""
     vocabulary = (spec.vocabulary_size, spec.hidden_size)
     yield names.embedding, vocabulary
     yield names.final_norm, (spec.hidden_size,)
-    if not spec.tied:
+    if spec.output == "reward":
+        yield from reward_shapes(found, spec.hidden_size).items()
+    elif spec.output == "tokens" and not spec.tied:
         yield names.head, vocabulary
     shapes = layer_shapes(spec, biased=biased)
     for index in range(spec.layers):

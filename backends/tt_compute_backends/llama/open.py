@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_weights import FolderWeights
 from tt_compute_backends.llama.gguf_weights import GgufWeights
+from tt_compute_backends.llama.outputs import GENERATING, Output
 from tt_compute_backends.llama.spec import LlamaWeights
 
 __all__ = ["find_weights", "open_weights"]
@@ -16,17 +18,18 @@ _SUFFIX: Final = ".gguf"
 _HINT: Final = "set source.path to a .gguf file or a Hugging Face folder"
 
 
-def open_weights(path: Path) -> LlamaWeights:
+def open_weights(path: Path, outputs: Collection[Output] = GENERATING) -> LlamaWeights:
     """Look at the model and check it; its numbers are read when asked for.
 
     Args:
         path: See ``find_weights``.
+        outputs: Kinds of models that the caller can use; other ones are refused.
 
     Raises:
         ModelLoadError: Damaged, incomplete, or of a kind that is not read.
     """
     found = find_weights(path)
-    return FolderWeights(found) if found.is_dir() else GgufWeights(found)
+    return FolderWeights(found, outputs) if found.is_dir() else GgufWeights(found)
 
 
 def find_weights(path: Path) -> Path:

@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights"]
+from tt_compute_backends.llama.outputs import Output
+
+__all__ = ["F32", "LayerWeights", "LlamaSpec", "LlamaWeights", "RewardLayer"]
 
 F32 = NDArray[np.float32]
 
@@ -40,14 +42,17 @@ class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Divides each of the ``head_size / 2`` inverse frequencies; empty = all 1. Llama 3's scaling, spelt out."""
     tied: bool
     """The output layer is the embedding."""
+    output: Output = "tokens"
+    pad_token: int | None = None
+    """Padding; a reward is that of the last token that is none."""
 
     @property
     def parameters(self) -> int:
-        """Of all matrices, the embedding counted once if it is tied."""
+        """Of all matrices but a reward head's, the embedding counted once if it is tied."""
         attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         layer = attention + 3 * self.hidden_size * self.intermediate_size
-        embeddings = (1 if self.tied else 2) * self.vocabulary_size * self.hidden_size
-        return self.layers * layer + embeddings
+        matrices = 2 if self.output == "tokens" and not self.tied else 1
+        return self.layers * layer + matrices * self.vocabulary_size * self.hidden_size
 
     @property
     def kv_values_per_token(self) -> int:
@@ -88,6 +93,16 @@ class LayerWeights:
     """[hidden, intermediate]"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardLayer:
+    """One layer of a reward head."""
+
+    weight: F32
+    """[outputs, inputs]"""
+    bias: F32 | None = None
+    """[outputs]"""
+
+
 class LlamaWeights(Protocol):
     """The numbers of one model, read and dequantised when asked for, one layer at a time."""
 
@@ -107,5 +122,9 @@ class LlamaWeights(Protocol):
         ...
 
     def head(self) -> F32:
-        """[vocabulary, hidden]; the embedding where they are tied."""
+        """[vocabulary, hidden]; the embedding where they are tied. Only of models that generate."""
+        ...
+
+    def reward(self) -> tuple[RewardLayer, ...]:
+        """What makes a reward of a hidden state, with ReLU between the layers; empty = the model gives none."""
         ...

@@ -64,14 +64,24 @@ class Batch(Generic[CacheT]):
         self._live: list[LoopRow[CacheT]] = []
         """By slot."""
 
-    def has_room(self, token_ids: tuple[int, ...]) -> bool:
-        """Whether one more row of this prompt fits beside those that are here."""
+    @property
+    def live_bytes(self) -> int:
+        """Held by rows or soon needed by those that wait; what is kept without any is given up when it is needed."""
+        if not (self._live or self._waiting):
+            return 0
+        rows = self._rows()
+        slots = self._slots.bytes_for(len(rows), max(map(self._needed_tokens, rows)))
+        return self.prompts.used_bytes + max(slots, self._slots.bytes)
+
+    def has_room(self, token_ids: tuple[int, ...], claimed_bytes: int = 0) -> bool:
+        """Whether one more row of this prompt fits beside those that are here and what others claim."""
         rows = len(self._live) + len(self._waiting) + 1
         tokens = max([len(token_ids) + 1, *(self._needed_tokens(row) for row in self._rows())])
         prompts = self.prompts.used_bytes
         if not self.prompts.holds(token_ids):
             prompts += len(token_ids) * self._forward.kv_bytes_per_token
-        return prompts + self._slots.bytes_for(rows, tokens) <= self._memory.budget_bytes
+        needed = prompts + self._slots.bytes_for(rows, tokens)
+        return needed + claimed_bytes <= self._memory.budget_bytes
 
     def add(self, row: LoopRow[CacheT]) -> None:
         """Take a row whose prompt has been entered for it."""

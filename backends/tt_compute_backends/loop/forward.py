@@ -7,12 +7,12 @@ The loop (prompts, rows, sampling, grammars, memory) is written once; ONNX Runti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "Forward", "KvCache"]
+__all__ = ["F32", "Forward", "KvCache", "Piece", "ReadingForward"]
 
 F32 = NDArray[np.float32]
 
@@ -87,3 +87,29 @@ class Forward(Protocol[CacheT]):
         ...
 
     def close(self) -> None: ...
+
+
+class Piece(NamedTuple, Generic[CacheT]):
+    """Some tokens of one text, next to those of others in one pass."""
+
+    cache: CacheT
+    row: int
+    token_ids: Sequence[int]
+    past_tokens: int
+    """Tokens that the row holds already."""
+
+
+class ReadingForward(Forward[CacheT], Protocol[CacheT]):
+    """A loaded model whose hidden states can be had, too."""
+
+    def hidden(self, pieces: Sequence[Piece[CacheT]]) -> F32:
+        """Append each piece to its row; no two are of the same row.
+
+        Returns:
+            Of every token, piece by piece, its hidden state behind the last norm, [tokens, hidden].
+        """
+        ...
+
+    def logits(self, hidden: F32) -> F32:
+        """What the output layer makes of such hidden states, [tokens, vocabulary]; of models that generate."""
+        ...

@@ -31,8 +31,10 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Most tokens of a prompt that are computed between two tokens of the running samples."""
 
 
-def loop_capabilities(options: LoopOptions) -> Capabilities:
-    """What our loop can, on any runtime."""
+def loop_capabilities(options: LoopOptions, *, generates: bool = True) -> Capabilities:
+    """What our loop can, on any runtime, with a model that generates, or with another one."""
+    if not generates:
+        return Capabilities(generates=False)
     return Capabilities(
         native_n=True,
         prefix_sharing=True,

@@ -8,7 +8,7 @@ from typing import Generic
 
 from tt_compute_backends.loop.forward import F32, CacheT, Forward
 
-__all__ = ["PromptCache", "PromptState"]
+__all__ = ["PromptCache", "PromptState", "common_tokens"]
 
 _LEAST_SHARED_TOKENS = 16
 """Shorter common beginnings are not worth the copy."""
@@ -131,7 +131,7 @@ class PromptCache(Generic[CacheT]):
         """Start from the computed prompt with the longest common beginning."""
         best, tokens = None, _LEAST_SHARED_TOKENS - 1
         for other in self._states.values():
-            common = min(_common(state.token_ids, other.token_ids), other.done_tokens)
+            common = min(common_tokens(state.token_ids, other.token_ids), other.done_tokens)
             if common > tokens:
                 best, tokens = other, common
         if best is None:
@@ -142,7 +142,7 @@ class PromptCache(Generic[CacheT]):
         state.done_tokens = state.reused_tokens = tokens
 
 
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+def common_tokens(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     """Length of the common beginning."""
     shorter = min(len(one), len(other))
     if one[:shorter] == other[:shorter]:

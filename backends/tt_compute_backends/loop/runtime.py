@@ -13,9 +13,11 @@ from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Prompt, RowP
 from tt_compute_backends.loop.batch import Batch, Memory
 from tt_compute_backends.loop.forward import Forward
 from tt_compute_backends.loop.grammar import Grammars
+from tt_compute_backends.loop.reading import Readable, TextReader
 from tt_compute_backends.loop.rows import LoopRow
 from tt_compute_backends.text.model import TextModel
 from tt_compute_backends.text.prompts import PromptReader
+from tt_compute_backends.text.sequences import SequenceReader
 
 __all__ = ["LoopModel", "LoopRuntime"]
 
@@ -29,6 +31,8 @@ class LoopModel:
     capabilities: Capabilities
     memory: Memory
     versions: dict[str, str]
+    readable: Readable | None = None
+    """The same model, where texts can be read with it; None = its ``Forward`` is no ``ReadingForward``."""
 
 
 class LoopRuntime:
@@ -63,7 +67,7 @@ class LoopRuntime:
         return self._loaded().prompts.read(request)
 
     def has_room(self, prompt: Prompt) -> bool:
-        return self._loaded().batch.has_room(prompt.token_ids)
+        return self._loaded().has_room(prompt)
 
     def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
         self._loaded().add(row, prompt, params)
@@ -83,6 +87,12 @@ class LoopRuntime:
             self._running.model.forward.close()
             self._running = None
 
+    def _reads(self) -> TextReader:
+        """Of a runtime whose models are all readable."""
+        reader = self._loaded().reader
+        assert reader is not None, "the runtime gives what its models are good for"
+        return reader
+
     def _loaded(self) -> _Running:
         assert self._running is not None, "load() comes first, and nothing after close()"
         return self._running
@@ -94,6 +104,7 @@ class _Running:
     def __init__(self, model: LoopModel) -> None:
         self.model = model
         self.batch: Batch[Any] = Batch(model.forward, model.memory)
+        self.reader = None if model.readable is None else _reader(model, model.readable, self.batch)
         self._grammars = Grammars(
             model.text.tokenizer_json, model.text.end_tokens, model.forward.vocabulary_size
         )
@@ -106,6 +117,11 @@ class _Running:
             capabilities=model.capabilities,
             check_schema=self._grammars.check,
         )
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """As ``Runtime.has_room``."""
+        claimed = 0 if self.reader is None else self.reader.claimed_bytes
+        return self.batch.has_room(prompt.token_ids, claimed)
 
     def add(self, row: int, prompt: Prompt, params: RowParams) -> None:
         """Start a row.
@@ -132,6 +148,15 @@ class _Running:
             matcher=matcher,
         )
         self.batch.add(started)
+
+
+def _reader(model: LoopModel, readable: Readable, batch: Batch[Any]) -> TextReader:
+    return TextReader(
+        readable,
+        SequenceReader(model.text, model.memory.max_tokens),
+        model.memory,
+        lambda: batch.live_bytes,
+    )
 
 
 def _no_room(prompt: Prompt, memory: Memory) -> OutOfMemory:

@@ -42,6 +42,7 @@ class TextModel:
         chat_template: Jinja text; None = the model has none, and takes a single user message as it is.
         bos_token: Text of the token that begins a prompt, for the template; None = there is none.
         eos_token: Text of the token that ends one, likewise.
+        generates: Whether the model is to write anything, so that some token must end that.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TextModel:
         chat_template: str | None,
         bos_token: str | None,
         eos_token: str | None,
+        generates: bool = True,
     ) -> None:
         try:
             self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -70,7 +72,7 @@ class TextModel:
         self.end_tokens = frozenset(end_tokens) | {
             number for number, text in self.control_tokens.items() if text in _END_TEXTS
         }
-        if not self.end_tokens:
+        if generates and not self.end_tokens:
             raise ModelLoadError("the model's files name no token that ends a completion")
         names = token_bytes(self._tokenizer, tokenizer_json)
         self.table = TokenTable(names, self.control_tokens)
@@ -79,6 +81,20 @@ class TextModel:
     def encode(self, text: str) -> list[int]:
         """Tokens of ``text``; texts of control tokens become those tokens, and none are added."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_content(self, text: str, *, framed: bool = False) -> list[int]:
+        """Tokens of text that nobody but a user wrote: texts of control tokens stay text.
+
+        Args:
+            text: It.
+            framed: Add the tokens that the tokenizer puts around a text which stands by itself.
+        """
+        self._tokenizer.encode_special_tokens = True
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=framed).ids
+        finally:
+            self._tokenizer.encode_special_tokens = False
         return ids
 
     def render(self, turns: Sequence[dict[str, str]], open_turn: bool) -> str:  # noqa: FBT001 - RenderTemplate's shape
@@ -90,12 +106,13 @@ class TextModel:
         return self._template.render(turns, open_turn=open_turn)
 
 
-def open_text(path: Path, *, chat_template: str | None = None) -> TextModel:
+def open_text(path: Path, *, chat_template: str | None = None, generates: bool = True) -> TextModel:
     """Read what a GGUF file or a Hugging Face folder says about text.
 
     Args:
         path: The file or folder.
         chat_template: Instead of the model's own.
+        generates: As in ``TextModel``.
 
     Raises:
         ModelLoadError: Damaged, incomplete or of an unknown kind; the message says what.
@@ -103,10 +120,10 @@ def open_text(path: Path, *, chat_template: str | None = None) -> TextModel:
     found = read_folder_text(path) if path.is_dir() else read_gguf_text(read_gguf_header(path))
     if chat_template is not None:
         found = msgspec.structs.replace(found, chat_template=chat_template)
-    return _text_model(found, path)
+    return _text_model(found, path, generates=generates)
 
 
-def _text_model(found: FolderText, path: Path) -> TextModel:
+def _text_model(found: FolderText, path: Path, *, generates: bool) -> TextModel:
     try:
         return TextModel(
             found.tokenizer_json,
@@ -114,6 +131,7 @@ def _text_model(found: FolderText, path: Path) -> TextModel:
             chat_template=found.chat_template,
             bos_token=found.bos_token,
             eos_token=found.eos_token,
+            generates=generates,
         )
     except ModelLoadError as error:
         raise ModelLoadError(f"{path}: {error.message}", hint=error.hint) from error

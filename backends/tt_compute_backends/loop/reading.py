@@ -1,0 +1,226 @@
+"""Texts that are only to be read: no padding, a bounded number of tokens in each pass, a common beginning once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic
+
+from tt_compute.errors import OutOfMemory, UnsupportedError
+from tt_compute_backends.engine.runtime import (
+    EmbedTexts,
+    RateContinuations,
+    Reading,
+    ScoreTexts,
+    Vectors,
+)
+from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.pooling import Pooling
+from tt_compute_backends.llama.spec import RewardLayer
+from tt_compute_backends.loop.batch import Memory
+from tt_compute_backends.loop.forward import CacheT, KvCache, Piece, ReadingForward
+from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards
+from tt_compute_backends.loop.prompts import common_tokens
+from tt_compute_backends.text.sequences import SequenceReader
+
+__all__ = ["Readable", "TextReader"]
+
+Tokens = tuple[int, ...]
+
+_LEAST_SHARED_TOKENS = 16
+"""Shorter common beginnings are not worth the copies."""
+_KINDS: Final[dict[Output, str]] = {
+    "tokens": "a language model",
+    "reward": "a reward model",
+    "none": "an embedding model",
+}
+_WANTED: Final[dict[type[Reading], tuple[Output, str, str]]] = {
+    ScoreTexts: ("reward", "scores no texts", "a reward model, or judge=DEPLOYMENT"),
+    EmbedTexts: ("none", "embeds no texts", "an embedding model"),
+    RateContinuations: ("tokens", "knows no likelihoods", "a language model"),
+}
+"""Which kind of model a reading needs, what the others do not, and what to do then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readable:
+    """A model whose hidden states can be had, and what they are good for."""
+
+    forward: ReadingForward[Any]
+    output: Output
+    hidden_size: int
+    reward: tuple[RewardLayer, ...] = ()
+    pad_token: int | None = None
+    pooling: Pooling = "mean"
+
+
+class TextReader:
+    """Reads texts on a loaded model.
+
+    Args:
+        model: It.
+        sequences: Makes tokens of texts.
+        memory: The engine's limits.
+        beside: Bytes of keys and values that samples hold now.
+    """
+
+    def __init__(
+        self,
+        model: Readable,
+        sequences: SequenceReader,
+        memory: Memory,
+        beside: Callable[[], int],
+    ) -> None:
+        self._forward = model.forward
+        self._model = model
+        self._sequences = sequences
+        self._memory = memory
+        self._beside = beside
+        self._held: dict[object, int] = {}
+        self._waiting: dict[object, int] = {}
+
+    @property
+    def claimed_bytes(self) -> int:
+        """Held, and wanted by the largest that waits; samples that would take it have to wait."""
+        return sum(self._held.values()) + max(self._waiting.values(), default=0)
+
+    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
+        """As ``engine.runtime.ReadingRuntime``."""
+        self._check(reading)
+        if not reading.texts:
+            return []
+        harvest, texts = self._prepared(reading)
+        shared = self._shared_tokens(harvest, texts)
+        ticket = object()
+        try:
+            yield from self._wait(ticket, self._needed_bytes(texts, shared))
+            yield from self._passes(harvest, texts, shared)
+        except self._forward.out_of_memory as error:
+            raise OutOfMemory(
+                "the texts do not fit into the memory of the engine's device",
+                hint="lower placement.memory_bytes or options.batched_tokens, or shorten the texts",
+            ) from error
+        finally:
+            self._held.pop(ticket, None)
+            self._waiting.pop(ticket, None)
+        return harvest.rows()
+
+    # --- what is wanted --------------------------------------------------------------------------
+
+    def _check(self, reading: Reading) -> None:
+        wanted, what, hint = _WANTED[type(reading)]
+        if self._model.output != wanted:
+            raise UnsupportedError(
+                f"the model is {_KINDS[self._model.output]} and {what}",
+                hint=f"name a deployment of {hint}",
+            )
+
+    def _prepared(self, reading: Reading) -> tuple[Harvest, list[Tokens]]:
+        """What takes the hidden states, and the texts in tokens."""
+        model = self._model
+        match reading:
+            case ScoreTexts(messages=messages, texts=answers):
+                texts = self._sequences.answered(messages, answers)
+                return Rewards(model.reward, texts, model.pad_token), texts
+            case EmbedTexts(texts=alone):
+                texts = self._sequences.alone(alone)
+                return Pooled(model.pooling, texts, model.hidden_size), texts
+            case RateContinuations(messages=messages, texts=continuations):
+                prompt, following = self._sequences.continued(messages, continuations)
+                texts = [prompt + tokens for tokens in following]
+                return Likelihoods(self._forward.logits, len(prompt), texts), texts
+
+    def _shared_tokens(self, harvest: Harvest, texts: Sequence[Tokens]) -> int:
+        """Length of what all texts begin with and nothing is wanted of, if computing it once pays."""
+        if len(texts) == 1 or not self._memory.share_beginnings:
+            return 0
+        # What the first and the last of them in order have in common, all have.
+        common = common_tokens(min(texts), max(texts))
+        shared = min(common, *(harvest.first(number) for number in range(len(texts))))
+        return shared if shared >= _LEAST_SHARED_TOKENS else 0
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def _needed_bytes(self, texts: Sequence[Tokens], shared: int) -> int:
+        """Of the common beginning, one text that takes several passes, and those that share a pass with it."""
+        at_once = min(sum(map(len, texts)), max(map(len, texts)) + self._memory.piece_tokens)
+        return (shared + at_once) * self._forward.kv_bytes_per_token
+
+    def _wait(self, ticket: object, needed: int) -> Generator[None, None, None]:
+        """Until there is room; with nothing to wait for it is tried all the same."""
+        self._waiting[ticket] = needed
+        while True:
+            others = self._beside() + sum(self._held.values())
+            if not others or others + needed <= self._memory.budget_bytes:
+                break
+            yield
+        self._held[ticket] = self._waiting.pop(ticket)
+
+    # --- passes ----------------------------------------------------------------------------------
+
+    def _passes(
+        self, harvest: Harvest, texts: Sequence[Tokens], shared: int
+    ) -> Generator[None, None, None]:
+        beginning = self._forward.new_cache(1, shared) if shared else None
+        most = self._memory.piece_tokens
+        for start in range(0, shared, most):
+            tokens = texts[0][start : min(start + most, shared)]
+            assert beginning is not None, "it is shared"
+            self._forward.hidden((Piece(beginning, 0, tokens, start),))
+            yield
+        queue = _Queue(texts, lambda tokens: self._begun(tokens, beginning, shared), shared)
+        while queue:
+            pieces = queue.take(most)
+            hidden = self._forward.hidden([piece for _, piece in pieces])
+            end = 0
+            for number, piece in pieces:
+                start, end = end, end + len(piece.token_ids)
+                harvest.take(number, piece.past_tokens, hidden[start:end])
+            if queue:
+                yield
+
+    def _begun(self, tokens: Tokens, beginning: KvCache | None, shared: int) -> KvCache:
+        cache: KvCache = self._forward.new_cache(1, len(tokens))
+        if beginning is not None:
+            self._forward.copy_row(beginning, 0, cache, 0, shared)
+        return cache
+
+
+class _Queue(Generic[CacheT]):
+    """Texts in order, cut where a pass is full.
+
+    Args:
+        texts: In tokens.
+        begin: Makes a text's cache when its turn comes.
+        done: Tokens at the beginning of each that the cache then holds.
+    """
+
+    def __init__(
+        self, texts: Sequence[Tokens], begin: Callable[[Tokens], CacheT], done: int
+    ) -> None:
+        self._texts = texts
+        self._begin = begin
+        self._done = done
+        self._number = 0
+        self._past = done
+        self._cache: CacheT | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return self._number < len(self._texts)
+
+    def take(self, tokens: int) -> list[tuple[int, Piece[CacheT]]]:
+        """The next ones, each with its text's number."""
+        taken: list[tuple[int, Piece[CacheT]]] = []
+        left = tokens
+        while self and left:
+            text = self._texts[self._number]
+            if self._cache is None:
+                self._cache = self._begin(text)
+            piece = Piece(self._cache, 0, text[self._past : self._past + left], self._past)
+            taken.append((self._number, piece))
+            left -= len(piece.token_ids)
+            self._past += len(piece.token_ids)
+            if self._past == len(text):
+                self._number, self._past, self._cache = self._number + 1, self._done, None
+        return taken
