@@ -22,6 +22,7 @@ import msgspec
 
 from tt_compute.conditions import Allowance, unused
 from tt_compute.planning.ability import TaskAbility, ability_of
+from tt_compute.planning.drawing import default_max_tokens
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.figures import UNKNOWN, Figures, Meter, figures_of
 from tt_compute.planning.kv_cache import tokens_that_fit
@@ -39,7 +40,7 @@ from tt_compute.planning.types import Prediction
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
 from tt_compute.stopping import is_score_rule
-from tt_compute.types import Capabilities, Reliability, SamplingParams
+from tt_compute.types import Capabilities, Reliability
 from tt_compute.weights import parse_weight
 
 __all__ = [
@@ -49,32 +50,17 @@ __all__ = [
     "Then",
     "Times",
     "Wanted",
-    "default_max_tokens",
     "make_offer",
-    "sampling_for",
 ]
 
 PREDICTED = ("single", "majority", "best_of_n", "cascade", "panel")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
-_VARIED = SamplingParams(temperature=0.8, top_p=0.95)
-"""How samples that are compared with each other are drawn."""
-_GREEDY = SamplingParams(temperature=0.0)
-"""How a lone sample is drawn: its likeliest course."""
 _ACROSS = ("cascade", "panel")
 """Made of several offers, elsewhere."""
 _UNKNOWN_PICK = "nothing tells how good what the strategy picks is"
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _QUICKER = 0.8
 """A vote that draws ahead is weighed where its p95 takes at most this share of the steps of one that draws less."""
-_HEADROOM = 2
-_TOKENS_STEP = 64
-_MAX_TOKENS: dict[TaskKind, int] = {
-    "math": 1024,
-    "choice": 1024,
-    "code": 2048,
-    "json": 1024,
-    "open": 1024,
-}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,27 +199,6 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         context = self.spec.max_context_tokens
         whole = tokens + self.max_tokens
         return whole if context is None else min(whole, context)
-
-
-def default_max_tokens(task: TaskKind, tokens_p95: float | None) -> int:
-    """Twice the 95th percentile of completions, in steps of 64; by kind of task when that is unknown.
-
-    A sample that is cut is paid for and seldom holds its answer, so the limit should only end runaways.
-    """
-    if tokens_p95 is None:
-        return _MAX_TOKENS[task]
-    return math.ceil(_HEADROOM * tokens_p95 / _TOKENS_STEP) * _TOKENS_STEP
-
-
-def sampling_for(strategy: str, wishes: SamplingParams, max_tokens: int) -> SamplingParams:
-    """How a strategy's samples are drawn; the caller's wishes win, but for a limit that does not fit."""
-    base = _GREEDY if strategy == "single" else _VARIED
-    return msgspec.structs.replace(
-        wishes,
-        temperature=base.temperature if wishes.temperature is None else wishes.temperature,
-        top_p=base.top_p if wishes.top_p is None else wishes.top_p,
-        max_tokens=max_tokens,
-    )
 
 
 def make_offer(

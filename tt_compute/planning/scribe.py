@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from tt_compute.planning.choice import Board, Entry, Prompt, Violation, Weighed, value, violations
-from tt_compute.planning.menu import Offer, Then, sampling_for
+from tt_compute.planning.drawing import sampling_for
+from tt_compute.planning.menu import Offer, Then
 from tt_compute.planning.request import PlanRequest
 from tt_compute.planning.types import Candidate, Objective, Prediction, Stage
 
