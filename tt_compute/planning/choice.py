@@ -23,7 +23,8 @@ import msgspec
 
 from tt_compute.planning.delays import Delay
 from tt_compute.planning.figures import Line
-from tt_compute.planning.menu import Option, Then, Times
+from tt_compute.planning.menu import Option, Then
+from tt_compute.planning.times import Times
 from tt_compute.planning.types import Objective, Preference
 
 __all__ = [

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -36,6 +35,7 @@ from tt_compute.planning.runs import (
     single_run,
     whole_run,
 )
+from tt_compute.planning.times import Times
 from tt_compute.planning.types import Prediction
 from tt_compute.planning.votes import MAX_VOTE_BUDGET
 from tt_compute.profiles.schema import DeploymentSpec, TaskKind
@@ -48,7 +48,6 @@ __all__ = [
     "Offer",
     "Option",
     "Then",
-    "Times",
     "Wanted",
     "make_offer",
 ]
@@ -134,30 +133,6 @@ class Then(msgspec.Struct, frozen=True, kw_only=True):
     """Of the questions that come to it."""
     option: Option
     """What it does with them; its figures are means over all questions, but for a member's latency."""
-
-
-class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """Latency by the length of the prompt: known at some lengths, and on the chords between them.
-
-    Prefill grows at least as fast as the prompt, so that chords are mostly above the truth; with powers of two they are
-    within 2 % of it.
-    """
-
-    tokens: tuple[int, ...]
-    """Ascending, at least two."""
-    p50_s: tuple[float, ...]
-    p95_s: tuple[float, ...]
-    late: tuple[tuple[float, float], ...]
-    """Of each member beyond those that are asked at once: its share of the runs about the median, and about the 95th
-    percentile."""
-
-    def at(self, figure: str, tokens: int) -> float:
-        """``latency_p50_s`` or ``latency_p95_s``; beyond the last length its chord goes on."""
-        values = self.p50_s if figure == "latency_p50_s" else self.p95_s
-        right = min(max(1, bisect_left(self.tokens, tokens)), len(self.tokens) - 1)
-        before, after = self.tokens[right - 1], self.tokens[right]
-        part = (tokens - before) / (after - before)
-        return values[right - 1] + part * (values[right] - values[right - 1])
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):

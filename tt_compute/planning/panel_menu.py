@@ -21,7 +21,7 @@ import msgspec
 
 from tt_compute.planning.alone import Alone, few, undominated
 from tt_compute.planning.figures import UNKNOWN, Figures, Line
-from tt_compute.planning.menu import Offer, Option, Then, Times, Wanted
+from tt_compute.planning.menu import Offer, Option, Then, Wanted
 from tt_compute.planning.panels import (
     Course,
     Played,
@@ -32,6 +32,7 @@ from tt_compute.planning.panels import (
     share_asked,
 )
 from tt_compute.planning.runs import P50, P95, near
+from tt_compute.planning.times import Times
 from tt_compute.profiles.schema import TaskKind
 
 __all__ = ["TASKS", "panels"]
