@@ -11,6 +11,7 @@ from tt_compute.errors import InvalidRequestError, UnsupportedError
 from tt_compute.results import StopReason
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.drawing import Drawer, going_on
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.thinking import Marks, Thought
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.types import Sample
@@ -46,6 +47,7 @@ class BudgetForcing(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_numbers(self)
         if self.waits < 0:
             raise InvalidRequestError(f"waits must be at least 0, got {self.waits}")
         if self.thinking_tokens is not None and self.thinking_tokens < 1:

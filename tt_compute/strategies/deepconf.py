@@ -15,6 +15,7 @@ from tt_compute.strategies.base import Ended, Needs, Observer, Outcome, Run
 from tt_compute.strategies.collecting import Collector, finished, spokesman
 from tt_compute.strategies.confidence import GroupConfidence, lowest_group, percentile
 from tt_compute.strategies.drawing import opener_of
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.weighing import WeightedBallot
 from tt_compute.types import Delta, Sample
 
@@ -47,6 +48,7 @@ class DeepConf(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no vote could use."""
+        check_numbers(self)
         for name in ("warmup", "window", "top"):
             if getattr(self, name) < 1:
                 raise InvalidRequestError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -15,6 +15,7 @@ from tt_compute.results import StopReason
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.weighing import weigh
 from tt_compute.types import Message, Sample
 from tt_compute.verify.judge import marked
@@ -58,6 +59,7 @@ class Mixture(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_numbers(self)
         check_ids(self.deployments)
         if len(self.deployments) == 1:
             raise InvalidRequestError(

@@ -10,6 +10,7 @@ from tt_compute.stopping import fewest_to_agree
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run, check_ids
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.voting import Ballot
 
 __all__ = ["Panel"]
@@ -42,6 +43,7 @@ class Panel(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what no vote could use."""
+        check_numbers(self)
         check_ids(self.deployments)
         if len(self.deployments) < _FEWEST:
             raise InvalidRequestError(

@@ -16,6 +16,7 @@ from tt_compute.strategies.attempts import Attempts
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.types import Message
 from tt_compute.verify.base import Judgement
 from tt_compute.verify.marks import visible
@@ -55,6 +56,7 @@ class Refine(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_numbers(self)
         if self.rounds is not None and self.rounds < 0:
             raise InvalidRequestError(f"rounds must be at least 0, got {self.rounds}")
         if self.feedback not in ("any", "model", "verifier"):

@@ -15,6 +15,7 @@ from tt_compute.strategies.attempts import Attempts
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.collecting import finished
 from tt_compute.strategies.drawing import Ask, Drawer
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.types import Message
 from tt_compute.verify.marks import visible
 
@@ -48,6 +49,7 @@ class Revise(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
+        check_numbers(self)
         for name, least in (("chains", 1), ("revisions", 0), ("context", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

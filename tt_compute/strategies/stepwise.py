@@ -16,6 +16,7 @@ from tt_compute.results import StopReason
 from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.drawing import Drawer, going_on
 from tt_compute.strategies.paths import Path, children_of
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.step_scores import Scoring, Steps, StepScores, scoring_by
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.strategies.weighing import weigh
@@ -50,6 +51,7 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no search could use."""
+        check_numbers(self)
         for name in ("branching", "max_steps", "step_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -17,6 +17,7 @@ from tt_compute.strategies.base import Needs, Outcome, Run
 from tt_compute.strategies.callbacks import Model, together
 from tt_compute.strategies.deadline import before_deadline
 from tt_compute.strategies.drawing import Drawer
+from tt_compute.strategies.settings import check_numbers
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.verify.base import Answer
 
@@ -74,6 +75,7 @@ class TreeOfThought(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no search could use."""
+        check_numbers(self)
         for name in ("depth", "breadth", "max_states"):
             if getattr(self, name) < 1:
                 raise InvalidRequestError(f"{name} must be at least 1, got {getattr(self, name)}")
