@@ -319,7 +319,10 @@ def test_a_run_whose_samples_do_not_tell_when_they_began_tells_no_speed(
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
 def test_lengths_match_a_plain_count(lengths: list[int]) -> None:
-    found = evidence.length_evidence(sorted(Counter(lengths).items()))
+    found = evidence.length_evidence(
+        evidence.Length(tokens, float(count), whole=True)
+        for tokens, count in Counter(lengths).items()
+    )
     ordered = sorted(lengths)
     rank = next(k for k in range(1, len(ordered) + 1) if 100 * k >= 95 * len(ordered))
     assert found.n == len(lengths)

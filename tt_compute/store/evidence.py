@@ -37,6 +37,7 @@ _HALF_LIFE = {"questions": 250, "samples": 1000, "runs": 100}
 _UNJUDGED = 0.1
 """What a question counts of which only the votes are known: agreement is no proof."""
 _PERCENTILE = 0.95
+_ROUNDING = 1e-9
 _WEIGHTS = "CASE WHEN samples.model = receipts.model THEN receipts.weights END"
 """Of a sample; those of a model that stood in are unknown."""
 _CREDITS = f"""
@@ -49,7 +50,7 @@ _CREDITS = f"""
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {{which}}
                               ORDER BY number DESC LIMIT :runs)
-      AND samples.finished AND samples.teaches AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND samples.finished AND samples.own AND samples.counted AND samples.model IS NOT NULL AND {teaches("samples.model")}
       AND (:every OR {_WEIGHTS} IS :weights)
     GROUP BY receipts.number, samples.model ORDER BY receipts.number DESC
 """  # noqa: S608 - our own names
@@ -59,10 +60,11 @@ _VOTED = _CREDITS.format(
 )
 _LENGTHS = f"""
     SELECT samples.model, receipts.task, receipts.deployment, receipts.weights,
-           receipts.prompt_tokens, samples.output_tokens
+           receipts.prompt_tokens, samples.output_tokens, samples.finished
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.is_mock = :mock AND receipts.number > :after
-      AND samples.finished AND samples.teaches AND samples.model IS NOT NULL AND {teaches("samples.model")}
+      AND (samples.finished OR samples.finish_reason IN ('cancelled', 'deadline'))
+      AND samples.own AND samples.model IS NOT NULL AND {teaches("samples.model")}
       AND (:every OR {_WEIGHTS} IS :weights)
     ORDER BY receipts.number DESC
 """  # noqa: S608 - our own names
@@ -294,30 +296,60 @@ def _lengths(
     connection: sqlite3.Connection, window: _Window, versions: Mapping[str, Version]
 ) -> dict[Key, tuple[LengthEvidence, ...]]:
     ages: dict[Key, Iterator[int]] = defaultdict(count)
-    bands: dict[Key, dict[int | None, list[tuple[int, float]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for model, task, deployment, weights, prompt_tokens, tokens in connection.execute(
+    bands: dict[Key, dict[int | None, list[Length]]] = defaultdict(lambda: defaultdict(list))
+    for model, task, deployment, weights, prompt_tokens, tokens, whole in connection.execute(
         _LENGTHS, window
     ):
         if _same(versions, deployment, weights=weights):
             band = None if prompt_tokens is None else length_band(prompt_tokens)
             weight = _weight(next(ages[model, task]), "samples")
-            bands[model, task][band].append((tokens, weight))
-    return {
-        key: tuple(length_evidence(sorted(found), band) for band, found in of.items())
+            bands[model, task][band].append(Length(tokens, weight, whole=bool(whole)))
+    found = {
+        key: tuple(
+            length_evidence(lengths, band)
+            for band, lengths in of.items()
+            if any(one.whole for one in lengths)
+        )
         for key, of in bands.items()
     }
+    return {key: evidence for key, evidence in found.items() if evidence}
 
 
-def length_evidence(
-    weighed: Sequence[tuple[int, float]], prompt_tokens: int | None = None
-) -> LengthEvidence:
-    """Mean and nearest-rank percentile of (tokens, weight) pairs in ascending order."""
-    n = sum(weight for _, weight in weighed)
-    mean = sum(tokens * weight for tokens, weight in weighed) / n
-    p95 = _quantile(weighed, _PERCENTILE)
-    return LengthEvidence(n=n, mean=mean, p95=p95, prompt_tokens=prompt_tokens)
+class Length(NamedTuple):
+    """Of one sample."""
+
+    tokens: int
+    weight: float
+    whole: bool
+    """False where it was cut off: it would have been longer."""
+
+
+def length_evidence(lengths: Iterable[Length], prompt_tokens: int | None = None) -> LengthEvidence:
+    """Mean and 95th percentile by Kaplan and Meier's estimator (1958), so that cut samples make neither too small.
+
+    Whoever leaves them out counts short samples only, where the end of one sample cuts off the others. Where
+    nothing was cut these are the mean and the nearest-rank percentile. Above the longest whole sample nothing is
+    known: what survives it counts as ending with the longest cut one.
+
+    Args:
+        lengths: Of which one at least is whole.
+        prompt_tokens: As in ``LengthEvidence``.
+    """
+    ordered = sorted(lengths, key=lambda one: (one.tokens, not one.whole))
+    at_risk = math.fsum(one.weight for one in ordered)
+    survival, mean, before, p95 = 1.0, 0.0, 0, None
+    for one in ordered:
+        mean += survival * (one.tokens - before)
+        before = one.tokens
+        if one.whole:
+            # Never below 0: the weights' sum is rounded.
+            survival *= max(0.0, 1 - one.weight / at_risk)
+            if p95 is None and survival <= 1 - _PERCENTILE + _ROUNDING:
+                p95 = one.tokens
+        at_risk = max(at_risk - one.weight, one.weight * _ROUNDING)
+    whole = math.fsum(one.weight for one in ordered if one.whole)
+    longest = ordered[-1].tokens if p95 is None else p95
+    return LengthEvidence(n=whole, mean=mean, p95=float(longest), prompt_tokens=prompt_tokens)
 
 
 def _speeds(

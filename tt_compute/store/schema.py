@@ -87,7 +87,8 @@ SAMPLE_COLUMNS = {
     "model": "TEXT",
     "finish_reason": "TEXT",
     "finished": "INTEGER NOT NULL",
-    "teaches": "INTEGER NOT NULL",  # of the request's own prompt, and not drawn for nothing
+    "own": "INTEGER NOT NULL",  # of the request's own prompt, not of one that a strategy opened
+    "counted": "INTEGER NOT NULL",  # not drawn ahead by a vote that ended without it
     "output_tokens": "INTEGER NOT NULL",
     "answered": "INTEGER NOT NULL",
     "agrees": "INTEGER NOT NULL",  # its answer is the run's answer
