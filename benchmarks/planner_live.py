@@ -29,7 +29,7 @@ from questions import Question, questions
 from report import conditions, markdown, percent, write
 from tt_compute.calibrated import read_calibrated
 from tt_compute.options import SolveOptions
-from tt_compute.planning.types import Prediction
+from tt_compute.planning.types import Candidate, Prediction
 from tt_compute.verify.tasks import MathProcess
 
 SETS = ("times tables", "word problems", "capitals", "multiple choice")
@@ -90,7 +90,7 @@ async def measure(
     return Ran(
         set=name,
         task=question.task,
-        strategy=f"{chosen.strategy} of {chosen.max_samples}",
+        strategy=described(chosen),
         before=before.predicted,
         predicted=chosen.predicted,
         latency_s=result.receipt.latency_s,
@@ -98,6 +98,11 @@ async def measure(
         cost_usd=result.receipt.cost_usd,
         correct=await is_right(result, question, process),
     )
+
+
+def described(chosen: Candidate) -> str:
+    ahead = "" if chosen.ahead == 1 else f", ahead from {chosen.ahead:.0%}"
+    return f"{chosen.strategy} of {chosen.max_samples}{ahead}"
 
 
 async def run(folder: Path, train: int, requests: int) -> list[Ran]:
