@@ -65,7 +65,11 @@ def test_what_asks_several_deployments_stands_apart_and_votes_are_told_by_rule_a
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(plan_plot, "save_figure", lambda figure, _: drawn.append(figure))
+
+    def keep(figure: Any, _: Path) -> None:
+        drawn.append(figure)
+
+    monkeypatch.setattr(plan_plot, "save_figure", keep)
     alone = _candidate(0.5, strategy="single", max_samples=1)
     vote = _candidate(0.7, strategy="majority", stop_rule="beta:0.8", max_samples=8, ahead=0.3)
     members = tuple(_member(name) for name in ("d", "e"))
