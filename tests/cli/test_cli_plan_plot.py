@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tt_compute.cli import plan_plot
 from tt_compute.cli.plan_plot import Point, frontier
+from tt_compute.cli.render import short_strategy, where
 from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Stage
 
 CANDIDATE = Candidate(
@@ -88,6 +89,12 @@ def test_what_asks_several_deployments_stands_apart_and_votes_are_told_by_rule_a
     axes = drawn[0].axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["d", "d, e", "chosen"]
     assert [text.get_text() for text in axes.texts] == ["single 1", "majority:0.8 8+", "panel 2"]
+
+
+def test_only_the_name_tells_who_is_asked_twice() -> None:
+    twice = tuple(_member(name) for name in ("d", "d", "e"))
+    panel = _candidate(0.8, strategy="panel=d,d,e", max_samples=3, members=twice)
+    assert (where(panel), short_strategy(panel)) == ("d, e", "panel=d,d,e")
 
 
 def _candidate(quality: float, **what: Any) -> Candidate:

@@ -153,11 +153,12 @@ def result_view(result: Result) -> Text:
 
 
 def short_strategy(candidate: Candidate) -> str:
-    """Without the deployments that its name lists, and of the rule ``beta`` only a threshold that is not its own."""
+    """Without the deployments that ``where`` lists, and of the rule ``beta`` only a threshold that is not its own."""
     rule = candidate.stop_rule or ""
     if rule.startswith("beta"):
         return candidate.strategy + rule.removeprefix("beta")
-    if candidate.members:
+    asked = [member.deployment for member in candidate.members]
+    if asked and len(asked) == len(set(asked)):
         return candidate.strategy.partition("=")[0]
     return f"{_weighed(candidate)} {rule}".rstrip()
 
