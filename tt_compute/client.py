@@ -249,7 +249,7 @@ class AsyncClient(AsyncReading):
             deltas=deltas,
             deadline=None if limit_s is None else started + limit_s,
         )
-        spec = self._setup.spec(deployment)
+        spec = self._setup.permitted(deployment)
         async with self._setup.dispatcher.open(spec, request, Ledger(started)) as generation:
             yield generation
 

@@ -48,7 +48,7 @@ class AsyncReading:
         """
         deadline = self._deadline(max_latency_s)
         messages = to_messages(prompt, system=system)
-        spec = self._setup.spec(deployment)
+        spec = self._setup.permitted(deployment)
         backend = await self._setup.backend(spec)
         if not isinstance(backend, Scorer):
             raise unable(spec, "score completions")
@@ -69,7 +69,7 @@ class AsyncReading:
             TTComputeError: As ``score``.
         """
         deadline = self._deadline(max_latency_s)
-        spec = self._setup.spec(deployment)
+        spec = self._setup.permitted(deployment)
         backend = await self._setup.backend(spec)
         if not isinstance(backend, Embedder):
             raise unable(spec, "embed texts")
@@ -99,11 +99,11 @@ class AsyncReading:
         """
         deadline = self._deadline(max_latency_s)
         messages = to_messages(prompt, system=system)
-        spec = self._setup.spec(deployment)
+        spec = self._setup.permitted(deployment)
         backend = await self._setup.backend(spec)
         if not isinstance(backend, LikelihoodScorer):
             raise unable(spec, "rate continuations")
-        texts = _checked(continuations)
+        texts = _checked(continuations, "continuations")
         return [*await backend.loglikelihood(messages, texts, deadline=deadline)]
 
     def _deadline(self, max_latency_s: float | None) -> float | None:
@@ -166,10 +166,13 @@ class Reading(ABC):
         )
 
 
-def _checked(texts: object) -> tuple[str, ...]:
+def _checked(texts: object, name: str = "texts") -> tuple[str, ...]:
     """Refuse one text in the place of several, and what is no text."""
     if isinstance(texts, str) or not isinstance(texts, Sequence):
-        raise InvalidRequestError(f"texts must be a list of texts, got {type(texts).__name__}")
+        raise InvalidRequestError(
+            f"{name} must be a list of texts, got {type(texts).__name__}",
+            hint="put a single one into a list",
+        )
     for place, text in enumerate(texts):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         if not isinstance(text, str):
             raise InvalidRequestError(f"text {place} is no text")

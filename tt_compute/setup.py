@@ -17,7 +17,7 @@ from tt_compute.config import Config
 from tt_compute.dispatch.backends import BackendPool
 from tt_compute.dispatch.dispatcher import Dispatcher
 from tt_compute.dispatch_setup import make_dispatcher
-from tt_compute.errors import BackendError, UnknownNameError, UsageError
+from tt_compute.errors import BackendError, InvalidRequestError, UnknownNameError, UsageError
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.modelstore.transfer import ProgressCallback
 from tt_compute.planning.estimates import Estimates, Version
@@ -127,6 +127,20 @@ class Setup:
                 f"there is no deployment {deployment!r}", hint=suggestion(deployment, known)
             )
         return self.config.spec(deployment)
+
+    def permitted(self, deployment: str) -> DeploymentSpec:
+        """As ``spec``, of one that a request names for its prompt to go to.
+
+        Raises:
+            InvalidRequestError: It is not local, and the configuration keeps prompts on this machine.
+        """
+        spec = self.spec(deployment)
+        if self.config.objective.locality == "local" and not spec.hardware.local:
+            raise InvalidRequestError(
+                f"the deployment {spec.id!r} is not local, and objective.locality is 'local'",
+                hint="name a local deployment, or allow locality 'any' in the configuration",
+            )
+        return spec
 
     def sandbox(self) -> Sandbox:
         """Where model-written programs are run, shared by all requests.

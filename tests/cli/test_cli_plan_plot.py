@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tt_compute.cli import plan_plot
 from tt_compute.cli.plan_plot import Point, frontier
-from tt_compute.planning.types import Candidate, Prediction
+from tt_compute.cli.render import short_strategy, where
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Stage
 
 CANDIDATE = Candidate(
     deployment="d",
@@ -56,3 +60,55 @@ def test_nothing_known_is_nothing_to_draw(ttc: Any, home: Path) -> None:
     assert done.code == 2
     assert "nothing to draw" in done.err
     assert not (home / "plan.png").exists()
+
+
+def test_what_asks_several_deployments_stands_apart_and_votes_are_told_by_rule_and_by_ahead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[Any] = []
+
+    def keep(figure: Any, _: Path) -> None:
+        drawn.append(figure)
+
+    monkeypatch.setattr(plan_plot, "save_figure", keep)
+    alone = _candidate(0.5, strategy="single", max_samples=1)
+    vote = _candidate(0.7, strategy="majority", stop_rule="beta:0.8", max_samples=8, ahead=0.3)
+    members = tuple(_member(name) for name in ("d", "e"))
+    panel = _candidate(0.8, strategy="panel=d,e", max_samples=2, members=members)
+    candidates = (alone, vote, panel)
+    plan = Plan(
+        chosen=vote,
+        candidates=candidates,
+        rejected=(),
+        objective=Objective(),
+        task="math",
+        elapsed_us=0.0,
+        setup_us=0.0,
+    )
+    plan_plot.plot_plan(plan, tmp_path / "plan.png")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["d", "d, e", "chosen"]
+    assert [text.get_text() for text in axes.texts] == ["single 1", "majority:0.8 8+", "panel 2"]
+
+
+def test_only_the_name_tells_who_is_asked_twice() -> None:
+    twice = tuple(_member(name) for name in ("d", "d", "e"))
+    panel = _candidate(0.8, strategy="panel=d,d,e", max_samples=3, members=twice)
+    assert (where(panel), short_strategy(panel)) == ("d, e", "panel=d,d,e")
+
+
+def _candidate(quality: float, **what: Any) -> Candidate:
+    predicted = Prediction(quality=quality, latency_p95_s=10 * quality)
+    return msgspec.structs.replace(CANDIDATE, predicted=predicted, **what)
+
+
+def _member(deployment: str) -> Stage:
+    return Stage(
+        deployment=deployment,
+        backend="b",
+        model="m",
+        strategy="single",
+        stop_rule=None,
+        max_samples=1,
+        wave=1,
+    )

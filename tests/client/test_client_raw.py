@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from tt_compute.client import AsyncClient, Client
+from tt_compute.config import Config
 from tt_compute.errors import (
     EngineDied,
     GenerationClosed,
@@ -170,3 +171,20 @@ async def test_leaving_the_scope_ends_what_runs(connect_async: ConnectAsync) -> 
             generation.draw(3)
         samples = await client.generate("6 * 7 = ?", deployment="scripted")
     assert len(samples) == 1
+
+
+def test_prompts_that_stay_local_go_nowhere_else(environ: dict[str, str]) -> None:
+    """Not by naming a deployment, either: nothing is opened there."""
+    question, texts, there = "6 * 7 = ?", ["42"], "away"
+    away = {"id": "away", "backend": "mock", "model": "mock", "hardware": "groq-lpu-cloud"}
+    stated = {"deployments": ["mock", away], "objective": {"locality": "local"}}
+    with Client(Config.from_mapping(stated, environ=environ), environ=environ) as client:
+        assert client.generate(question, deployment="mock")
+        for ask in (
+            lambda: client.generate(question, deployment=there),
+            lambda: client.score(question, texts, deployment=there),
+            lambda: client.embed(texts, deployment=there),
+            lambda: client.loglikelihood(question, texts, deployment=there),
+        ):
+            with pytest.raises(InvalidRequestError, match="'away' is not local"):
+                ask()

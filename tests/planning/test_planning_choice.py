@@ -13,7 +13,7 @@ from tt_compute.planning.choice import QUALITY_SLACK
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.explain import explain, frontier
 from tt_compute.planning.planner import Planner, PlanRequest
-from tt_compute.planning.types import Candidate, Objective, Plan, Prediction
+from tt_compute.planning.types import Candidate, Objective, Plan, Prediction, Preference
 from tt_compute.profiles.schema import DeploymentSpec
 from tt_compute.types import Capabilities, Clock
 
@@ -321,3 +321,24 @@ def test_the_frontier_holds_what_nothing_beats(fleet: list[DeploymentSpec], cloc
         beaten = any(beats(other.predicted, one.predicted) for other in candidates)
         same = any(other.predicted == one.predicted for other in found)
         assert same != beaten
+
+
+@pytest.mark.parametrize(
+    ("prefer", "what"),
+    [
+        ("quality", "How good usc on model of b is at math tasks"),
+        ("cost", "What usc on model of b costs"),
+        ("latency", "How long usc on model of b takes"),
+        ("energy", "How much energy usc on model of b takes"),
+    ],
+)
+def test_where_nothing_is_foreseen_the_cheaper_tokens_decide_and_not_the_name(
+    make_service: Make, clock: Clock, prefer: Preference, what: str
+) -> None:
+    """And nothing is said to have been chosen for what nobody knows."""
+    specs = [make_service(name, usd_per_mtok=usd) for name, usd in (("a", 5), ("b", 2), ("c", 9))]
+    request = msgspec.structs.replace(REQUEST, strategy="usc")
+    plan = planner_of(specs, clock).plan(request, Objective(prefer=prefer))
+    assert chosen(plan).deployment == "b"
+    said = f"{what} is not known, so that {prefer} decides nothing; the cheaper and the quicker one wins."
+    assert said in explain(plan).reasons

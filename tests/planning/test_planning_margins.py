@@ -120,6 +120,15 @@ def test_of_equal_qualities_the_cheaper_is_named() -> None:
     assert found(PLAN, one("best", 0.9, p95_s=1.5, usd=0.2, violates=LATE), cheap)[0][2] == "cheap"
 
 
+def test_what_takes_nothing_more_is_no_concession() -> None:
+    """A plan that prefers the latency leaves better ones aside that cost nothing either."""
+    free = one("plan", 0.80, usd=0)
+    assert [give for give, _, _ in found(free, one("better", 0.9, p95_s=1.5, usd=0))] == [
+        {"latency_s": 1.0}
+    ]
+    assert found(PLAN, one("cheaper", 0.9, p95_s=9, usd=0.0001)) == []
+
+
 def test_equal_quality_is_no_gain() -> None:
     assert found(PLAN, one("same", 0.804, p95_s=1.5, violates=LATE)) == []
 

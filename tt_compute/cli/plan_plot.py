@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tt_compute.cli.render import ahead_marks, short_strategy, where
 from tt_compute.errors import UsageError
 from tt_compute.planning.types import Candidate, Plan
 from tt_compute.plotting import new_figure, save_figure
@@ -34,21 +35,24 @@ def plot_plan(plan: Plan, path: Path) -> None:
         )
     figure = new_figure(8, 5)
     axes = figure.subplots()
-    for deployment in dict.fromkeys(point.candidate.deployment for point in points):
-        own = [point for point in points if point.candidate.deployment == deployment]
-        axes.scatter([p.latency_s for p in own], [p.quality for p in own], s=18, label=deployment)
+    for place in dict.fromkeys(where(point.candidate) for point in points):
+        own = [point for point in points if where(point.candidate) == place]
+        axes.scatter([p.latency_s for p in own], [p.quality for p in own], s=18, label=place)
     best = frontier(points)
     axes.step(
         [p.latency_s for p in best], [p.quality for p in best], where="post", color="grey", lw=1
     )
-    for point in best:
+    chosen = [point for point in points if point.candidate == plan.chosen]
+    marks = ahead_marks(point.candidate for point in points)
+    for point in [*best, *(one for one in chosen if one not in best)]:
         one = point.candidate
         axes.annotate(
-            f"{one.strategy} {one.max_samples}",
+            f"{short_strategy(one)} {one.max_samples}{marks[one.ahead]}",
             (point.latency_s, point.quality),
+            xytext=(4, 4),
+            textcoords="offset points",
             fontsize="x-small",
         )
-    chosen = [point for point in points if point.candidate == plan.chosen]
     axes.scatter(
         [p.latency_s for p in chosen],
         [p.quality for p in chosen],

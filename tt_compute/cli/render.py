@@ -13,7 +13,16 @@ from tt_compute.results import Progress, Receipt, Result, SampleRecord
 from tt_compute.stopping import Thresholded, is_score_rule, parse_stop_rule
 from tt_compute.strategies.naming import family
 
-__all__ = ["plan_lines", "plan_view", "progress_view", "result_view", "usd"]
+__all__ = [
+    "ahead_marks",
+    "plan_lines",
+    "plan_view",
+    "progress_view",
+    "result_view",
+    "short_strategy",
+    "usd",
+    "where",
+]
 
 _ANSWER_WIDTH = 24
 _TEXT_WIDTH = 200
@@ -75,26 +84,31 @@ def plan_view(plan: Plan, rows: Iterable[tuple[Candidate, bool]]) -> Text:
     """The candidates worth looking at, by deployment; the chosen one is marked."""
     shown = list(rows)
     lines: list[Sequence[Cell] | Text] = []
-    levels = sorted({candidate.ahead for candidate, _ in shown} - {1.0}, reverse=True)
-    marks = {1.0: "", **{level: "+" * place for place, level in enumerate(levels, 1)}}
-    places = dict.fromkeys(_where(candidate) for candidate, _ in shown)
+    marks = ahead_marks(candidate for candidate, _ in shown)
+    places = dict.fromkeys(where(candidate) for candidate, _ in shown)
     for place in places:
         lines.append(Text(printable(place), "bold"))
         lines += [
             _candidate_row(candidate, marks[candidate.ahead], chosen=chosen)
             for candidate, chosen in shown
-            if _where(candidate) == place
+            if where(candidate) == place
         ]
     header = "", "strategy", "n", "wave", "quality", "p50", "p95", "cost", "energy", "samples"
     table = columns(lines, header=header, right=range(2, len(header)))
     key = [] if plan.chosen is None else ["→ chosen"]
     if any(not candidate.feasible for candidate, _ in shown):
         key.append("x misses the objective")
-    ahead = ", ".join(f"{marks[level]} {level:.0%}" for level in levels)
-    key += [f"draws ahead what it needs with a chance of {ahead}"] if levels else []
+    ahead = ", ".join(f"{mark} {level:.0%}" for level, mark in marks.items() if mark)
+    key += [f"draws ahead what it needs with a chance of {ahead}"] if ahead else []
     rejected = [f"rejected  {item.deployment}: {item.reason}" for item in plan.rejected]
     notes = [Text(printable(line), "dim") for line in ("   ".join(key), *rejected)]
     return Text("\n").join([table, *notes])
+
+
+def ahead_marks(candidates: Iterable[Candidate]) -> dict[float, str]:
+    """How far a vote draws ahead of need -> what stands behind its wave: the farther, the longer."""
+    levels = sorted({candidate.ahead for candidate in candidates} - {1.0}, reverse=True)
+    return {1.0: "", **{level: "+" * place for place, level in enumerate(levels, 1)}}
 
 
 def progress_view(progress: Progress, rows: int) -> Text:
@@ -138,11 +152,14 @@ def result_view(result: Result) -> Text:
     return Text("\n").join([*above, columns(rows), Text(), _receipt(result.receipt)])
 
 
-def _strategy(candidate: Candidate) -> str:
-    """Short: of the rule ``beta`` only a threshold that is not its own."""
+def short_strategy(candidate: Candidate) -> str:
+    """Without the deployments that ``where`` lists, and of the rule ``beta`` only a threshold that is not its own."""
     rule = candidate.stop_rule or ""
     if rule.startswith("beta"):
         return candidate.strategy + rule.removeprefix("beta")
+    asked = [member.deployment for member in candidate.members]
+    if asked and len(asked) == len(set(asked)):
+        return candidate.strategy.partition("=")[0]
     return f"{_weighed(candidate)} {rule}".rstrip()
 
 
@@ -150,7 +167,8 @@ def _weighed(candidate: Candidate) -> str:
     return candidate.strategy + (f" by {candidate.weight}" if candidate.weight else "")
 
 
-def _where(candidate: Candidate) -> str:
+def where(candidate: Candidate) -> str:
+    """Its deployments, in the order in which they are asked."""
     then, places = candidate.then, ", ".join(_places(candidate))
     return places if then is None else f"{places} → {then.deployment}"
 
@@ -171,7 +189,7 @@ def _candidate_row(candidate: Candidate, mark: str, *, chosen: bool) -> Sequence
     style = "bold green" if chosen else ("" if candidate.feasible else "dim")
     cells = (
         f"{'→' if chosen else ' '}{' ' if candidate.feasible else 'x'}",
-        _strategy(candidate),
+        short_strategy(candidate),
         str(candidate.max_samples),
         f"{candidate.wave}{mark}",
         _probability(predicted.quality),

@@ -4,7 +4,7 @@ Order among options that meet every constraint:
 
 1. the preferred quantity: best quality within half a point, else the least cost, latency (p95) or energy;
 2. quality, within half a point of the best that is left;
-3. cheaper, then quicker, then better, then less energy, then fewer samples, then by name.
+3. cheaper, then quicker, then better, then less energy, then fewer samples, then cheaper tokens, then by name.
 
 An unknown figure is worse than any known one. When no option meets every constraint, those that fail only by
 unknown figures come first, then the one whose worst excess is least.
@@ -59,6 +59,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Position of its offer."""
     deployment: str
     option: Option
+    completion_usd: float = math.inf
+    """As of its offer: tells options apart of which nothing else is known."""
 
 
 class Prompt(NamedTuple):
@@ -370,6 +372,7 @@ def _order(weighed: Weighed) -> tuple[float | str, ...]:
         -weighed.quality,
         weighed.energy_j,
         math.inf if option.samples_mean is None else option.samples_mean,
+        weighed.entry.completion_usd,
         weighed.entry.deployment,
         option.strategy,
         option.max_samples,

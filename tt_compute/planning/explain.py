@@ -30,6 +30,12 @@ _WON_BY = {
     "latency": "the least latency",
     "energy": "the least energy",
 }
+_UNKNOWN = {
+    "cost": ("cost_usd", "What {} costs"),
+    "latency": ("latency_p95_s", "How long {} takes"),
+    "energy": ("energy_j", "How much energy {} takes"),
+}
+"""What is preferred -> its figure, and what is not known where that is unknown."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +108,11 @@ def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
     chosen = plan.chosen
     if chosen is None:
         return
-    if chosen.predicted.quality is None and plan.objective.prefer == "quality":
-        # The strategy's own deployments stand in its name.
-        where = "" if chosen.members else f" on {chosen.model}"
+    unknown = _unknown(chosen, plan)
+    if unknown:
         yield (
-            f"How good {_weighed(chosen)}{where} is at {plan.task} tasks is not known, so that quality decides "
-            "nothing; the cheaper and the quicker one wins."
+            f"{unknown} is not known, so that {plan.objective.prefer} decides nothing; "
+            "the cheaper and the quicker one wins."
         )
     elif chosen.feasible:
         yield (
@@ -119,6 +124,18 @@ def _reasons(plan: Plan, pool: Sequence[Candidate]) -> Iterable[str]:
         head = _WORDS[name][0].capitalize()
         if _gain(rival, name) > _gain(chosen, name):
             yield from _trade(head, chosen, rival, (name,))
+
+
+def _unknown(chosen: Candidate, plan: Plan) -> str:
+    """What is not known where the chosen one's preferred quantity is not, and then that of none of them."""
+    # The strategy's own deployments stand in its name.
+    what = _weighed(chosen) + ("" if chosen.members else f" on {chosen.model}")
+    prefer = plan.objective.prefer
+    if prefer == "quality":
+        unknown = chosen.predicted.quality is None
+        return f"How good {what} is at {plan.task} tasks" if unknown else ""
+    figure, unknown_figure = _UNKNOWN[prefer]
+    return unknown_figure.format(what) if getattr(chosen.predicted, figure) is None else ""
 
 
 def _marginal(plan: Plan, found: Iterable[Margin]) -> Iterable[str]:

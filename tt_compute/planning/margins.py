@@ -93,6 +93,9 @@ def _bought(
         return
     enough = max(map(_quality, better)) - QUALITY_SLACK
     best = min((one for one in better if _quality(one) >= enough), key=_order)
+    if _burden(best, name) <= _burden(chosen, name):
+        # It takes nothing more: the plan prefers something else.
+        return
     gain = {"quality": _quality(best) - _quality(chosen)}
     yield Margin(give={name: more}, gain=gain, candidate=best)
 

@@ -22,6 +22,7 @@ import msgspec
 from tt_compute.conditions import Allowance, unused
 from tt_compute.planning.ability import TaskAbility, ability_of
 from tt_compute.planning.drawing import default_max_tokens
+from tt_compute.planning.economics import TokenPrice
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.figures import UNKNOWN, Figures, Meter, figures_of
 from tt_compute.planning.kv_cache import tokens_that_fit
@@ -168,6 +169,15 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         # No fact that is missing would help where nothing is foreseen.
         reasons = self.unforeseen or "; ".join(self.unknown[figure])
         return reasons or "nothing tells what the strategy comes to"
+
+    @property
+    def completion_usd(self) -> float:
+        """Price of one completion, of the longest where the mean length is unknown; infinite where no token has one."""
+        price = self.meter.price
+        if not isinstance(price, TokenPrice):
+            return math.inf
+        tokens = self.max_tokens if self.tokens_mean is None else self.tokens_mean
+        return price.output * tokens
 
     def most_tokens(self, tokens: int) -> int:
         """Prompt and the longest completion that fits behind it."""

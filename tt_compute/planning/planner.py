@@ -244,7 +244,12 @@ class Planner:
         if "panel" in kind.wanted.strategies:
             options += panels(offers, kind.wanted)
         board = Board(
-            Entry(offer=place, deployment=offers[place].spec.id, option=option)
+            Entry(
+                offer=place,
+                deployment=offers[place].spec.id,
+                option=option,
+                completion_usd=offers[place].completion_usd,
+            )
             for place, option in options
         )
         if offers and not options:
