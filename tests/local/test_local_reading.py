@@ -421,6 +421,9 @@ def test_a_model_that_does_not_generate_draws_nothing(tiny: Any, load: Load, out
             "Dense",
         ),
         ({}, {"no": "list"}, "modules.json"),
+        ({"pooling_mode": [["mean"]]}, MODULES, "pooling"),
+        ({}, [{"path": "a\0b", "type": "Pooling"}], "path"),
+        ({}, [{"path": "../1_Pooling", "type": "Pooling"}], "path"),
     ],
 )
 def test_what_would_make_other_vectors_is_refused(
