@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,7 +12,7 @@ from tt_compute.planning.confidence import vote_confidence
 from tt_compute.planning.escalation import by_vote
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.logprobs import logprob_effect
-from tt_compute.planning.observations import Observation
+from tt_compute.planning.observations import LARGEST_LOGPROB, Observation
 from tt_compute.planning.panels import agreement_confidence
 from tt_compute.planning.similarity import length_band
 from tt_compute.planning.types import Candidate
@@ -134,7 +133,7 @@ def _logprob(deployment: str, outcome: Outcome, served_by: Mapping[int, str]) ->
         and one.answer.text == answer.text
         and served_by.get(one.index, deployment) == deployment
     ]
-    told = [logprob for logprob in found if logprob is not None and math.isfinite(logprob)]
+    told = [logprob for logprob in found if logprob is not None and abs(logprob) < LARGEST_LOGPROB]
     return statistics.fmean(told) if told else None
 
 

@@ -112,8 +112,10 @@ def checked(options: SolveOptions) -> SolveOptions:
         wanted = _TYPES.get(name)
         if wanted is None:
             raise InvalidRequestError(f"there is no option {name!r}", hint=_hint(name))
-        if not isinstance(value, wanted) or (wanted is not object and isinstance(value, type)):
-            kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+        kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+        # To Python a bool is an int; to a saved plan it is none.
+        strange = isinstance(value, type) or (isinstance(value, bool) and bool not in kinds)
+        if not isinstance(value, wanted) or (wanted is not object and strange):
             raise InvalidRequestError(
                 f"option {name!r} must be {' or '.join(kind.__name__ for kind in kinds)}, "
                 f"got {_shown(value)}",

@@ -225,6 +225,7 @@ RECORD = (
         ((*REPLAY, "--strategy", "best_of_n", "--verifier", "reward:nan"), "no reward"),
         ((*REPLAY, "--strategy", "best_of_n", "--verifier", "reward"), "no `reward`"),
         ((*REPLAY, "--ahead", "2"), "0<=x<=1"),
+        ((*REPLAY, "--ahead", "nan"), "0<=x<=1"),
         ((*REPLAY, "--ahead", "0.5", "--strategy", "best_of_n"), "count alike"),
         ((*REPLAY, "--ahead", "0.5", "--weight", "verifier"), "count alike"),
         ((*REPLAY, "--budget", "0"), "0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,6 +27,13 @@ def test_the_chance_reaches_the_strategy(connect: Connect, ahead: float, drawn: 
     assert result.receipt.samples_drawn == drawn
     assert result.plan.chosen is not None
     assert (result.plan.chosen.strategy, result.plan.chosen.ahead) == ("majority", ahead)
+
+
+@pytest.mark.parametrize("ahead", [True, "0.5", float("nan"), 1.5])
+def test_what_is_no_chance_is_refused(connect: Connect, ahead: Any) -> None:
+    """A bool is none: a saved plan that holds one cannot be read."""
+    with pytest.raises(InvalidRequestError, match="ahead"):
+        connect(**AGREED).plan("6 * 7 = ?", ahead=ahead)
 
 
 def test_a_plan_keeps_its_chance(connect: Connect) -> None:

@@ -132,8 +132,9 @@ def test_greedy_samples_and_varied_ones_teach_nothing_of_each_other() -> None:
         ended(1, "42", UNSURE, reason="cancelled"),
         ended(1, "42", None),
         ended(1, "42", float("-inf")),
+        ended(1, "42", -1e308),
     ],
-    ids=["another answer", "no answer", "cancelled", "unknown", "infinite"],
+    ids=["another answer", "no answer", "cancelled", "unknown", "infinite", "no log-probability"],
 )
 def test_only_the_answers_own_finished_samples_count(other: Ended) -> None:
     votes = (("42", 1), ("7", 1))

@@ -421,6 +421,9 @@ def test_a_model_that_does_not_generate_draws_nothing(tiny: Any, load: Load, out
             "Dense",
         ),
         ({}, {"no": "list"}, "modules.json"),
+        ({"pooling_mode": [["mean"]]}, MODULES, "pooling"),
+        ({}, [{"path": "a\0b", "type": "Pooling"}], "path"),
+        ({}, [{"path": "../1_Pooling", "type": "Pooling"}], "path"),
     ],
 )
 def test_what_would_make_other_vectors_is_refused(
@@ -429,3 +432,12 @@ def test_what_would_make_other_vectors_is_refused(
     write_pooling(tmp_path / "model", settings, modules)
     with pytest.raises(ModelLoadError, match=told):
         load(tiny.TinyModel(output="none"))
+
+
+def test_very_many_texts_are_not_all_made_into_tokens_at_once(tiny: Any, load: Load) -> None:
+    """Samples would wait for it, and the deadline: what is wrong with the last one comes later than the first pass."""
+    runtime = load(tiny.TinyModel(output="none"))
+    work = runtime.read(EmbedTexts(texts=(*["x" * 500] * 150, "x" * 600)))
+    next(work)
+    with pytest.raises(ContextLengthError, match="text 150"):
+        next(work)

@@ -181,3 +181,13 @@ def test_the_moved_confidence_is_the_share_that_is_right() -> None:
         group = told[part * 2000 : (part + 1) * 2000]
         stated = sum(confidence for confidence, _ in group) / len(group)
         assert stated == pytest.approx(sum(right for _, right in group) / len(group), abs=0.05)
+
+
+def test_how_means_round_is_no_difference() -> None:
+    """0.1 over more or fewer tokens, and what single precision makes of a certain token."""
+    for sure in (-0.1, 0.0):
+        unsure = math.nextafter(sure, -1)
+        seen = tuple(
+            single(right=right, logprob=sure if right else unsure) for right in (True, False)
+        )
+        assert logprob_effect(ABILITY, seen * LEAST_ANSWERS) is None

@@ -346,3 +346,19 @@ def test_the_95th_percentile_is_never_shorter_than_the_median(
         best_of_n_run(ability, lengths, budget, min(budget, 4)),
     ):
         assert steps(shape.p50) <= steps(shape.p95) * 1.001
+
+
+def test_nothing_ends_before_its_first_token() -> None:
+    """Of answers of one token, whose median by the fitted shape is below that."""
+    short = Lengths(mean=1.0, p95=4.0)
+    assert short.quantile(0.5) < 1
+    ability = able(0.6, 2.0)
+    runs = [
+        single_run(ability, short),
+        majority_run(ability, short, "beta", 8, 8),
+        majority_run(ability, short, "beta", 8, 8, ahead=0.3),
+        best_of_n_run(ability, short, 8, 4),
+    ]
+    loads = [load for run in runs for load in (run.mean, run.p50, run.p95) if load is not None]
+    assert len(loads) == 3 * len(runs)
+    assert all(steps >= 0 for load in loads for _, steps in load.steps)

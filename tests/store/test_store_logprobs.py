@@ -30,8 +30,7 @@ def learned(database: Database, result: Result, *, correct: bool | None) -> Obse
     database.record(result, prompt="p", mock=False)
     if correct is not None:
         database.feedback(result.id, correct=correct)
-    (found,) = database.estimates(mock=False).observations[KEY]
-    return found
+    return database.estimates(mock=False).observations[KEY][0]
 
 
 @pytest.mark.parametrize("correct", [True, False])
@@ -59,10 +58,12 @@ def test_what_is_not_known_or_not_finite_is_left_out(
     database = open_database()
     some = with_logprobs(make_result("r", ("42", "42")), -0.25, None)
     assert learned(database, some, correct=True).right_logprob == -0.25
-    for name, logprob in (("a", None), ("b", float("-inf"))):
+    for name, logprob in (("a", None), ("b", float("-inf")), ("c", -1e300)):
         database.record(with_logprobs(make_result(name), logprob), prompt="p", mock=False)
         database.feedback(name, correct=True)
         assert database.estimates(mock=False).observations[KEY][0].right_logprob is None
+    mixed = with_logprobs(make_result("d", ("42", "42")), -0.25, float("-inf"))
+    assert learned(database, mixed, correct=True).right_logprob == -0.25
 
 
 def test_a_verifiers_accepted_and_refused_samples_are_kept_apart(

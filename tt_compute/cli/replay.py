@@ -78,6 +78,13 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskKind
 
 
+def _chance(_context: click.Context, _option: click.Parameter, given: float | None) -> float | None:
+    """No comparison is true of nan, so that no range keeps it out."""
+    if given is not None and not 0 <= given <= 1:
+        raise click.BadParameter(f"{given} is not in the range 0<=x<=1.")
+    return given
+
+
 def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int | None:
     if text == _DEFICIT:
         return None
@@ -115,7 +122,8 @@ def _wave(_context: click.Context, _option: click.Parameter, text: str) -> int |
 )
 @click.option(
     "--ahead",
-    type=click.FloatRange(0, 1),
+    type=float,
+    callback=_chance,
     help="Chance from which on a vote draws samples before it is sure to need them: 1 none, 0 all at once; "
     "default: 1, with --sweep several.",
 )

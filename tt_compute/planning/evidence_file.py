@@ -15,7 +15,7 @@ import msgspec
 from tt_compute.errors import ConfigError, UsageError
 from tt_compute.planning.estimates import LengthEvidence, SpeedEvidence
 from tt_compute.planning.json_file import JsonFile
-from tt_compute.planning.observations import Observation
+from tt_compute.planning.observations import LARGEST_LOGPROB, Observation
 from tt_compute.profiles.checking import build
 from tt_compute.profiles.document import Document
 from tt_compute.profiles.schema import TaskKind
@@ -133,7 +133,7 @@ def _is_question(one: Observation) -> bool:
         1 <= count < _LARGEST for count in groups
     )
     logprobs = (one.right_logprob, one.wrong_logprob)
-    likely = all(abs(known or 0.0) < _LARGEST for known in logprobs)
+    likely = all(abs(known or 0.0) < LARGEST_LOGPROB for known in logprobs)
     return whole and likely and 0 < one.samples < _LARGEST and 0 < one.weight <= 1
 
 

@@ -38,6 +38,8 @@ _CAUTION = 1.0
 a model whose log-probabilities tell nothing made confidence worse on recorded samples."""
 _STEEPEST = 10.0
 """Change of the log-odds per standard deviation that no slope exceeds."""
+_LEAST_SPREAD = 1e-6
+"""Standard deviation in nats: less is how single precision, and a mean over more or fewer tokens, rounds."""
 _HALVINGS = 40
 _LARGEST_ODDS = 500.0
 """``math.exp`` overflows beyond 709."""
@@ -89,7 +91,7 @@ def logprob_effect(
         prompt_tokens: Of the question, as for ``ability_of``: those about as long count more.
 
     Returns:
-        None below ``LEAST_ANSWERS`` answers with known log-probabilities, where all of these are the same,
+        None below ``LEAST_ANSWERS`` answers with known log-probabilities, where all of these are the same but for rounding,
         and where the ability is not known.
     """
     judged = [one for seen in observations for one in _judged(ability, seen, prompt_tokens)]
@@ -98,16 +100,15 @@ def logprob_effect(
     logprobs = [one.logprob for one in judged]
     weights = [one.weight for one in judged]
     centre = statistics.fmean(logprobs, weights)
-    lowest, highest = min(logprobs), max(logprobs)
-    if lowest == highest:
-        return None
     spread = math.sqrt(statistics.fmean([(one - centre) ** 2 for one in logprobs], weights))
+    if spread < _LEAST_SPREAD:
+        return None
     return LogprobEffect(
         answers=len(judged),
         centre=centre,
         slope=_slope(judged, centre, spread) / spread,
-        lowest=lowest,
-        highest=highest,
+        lowest=min(logprobs),
+        highest=max(logprobs),
     )
 
 

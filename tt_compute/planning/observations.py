@@ -16,8 +16,17 @@ import msgspec
 
 from tt_compute.planning.questions import AGREEMENTS, KINDS, RATES, Questions
 
-__all__ = ["Observation", "abstain_share_learned", "questions_learned", "wrong_votes"]
+__all__ = [
+    "LARGEST_LOGPROB",
+    "Observation",
+    "abstain_share_learned",
+    "questions_learned",
+    "wrong_votes",
+]
 
+LARGEST_LOGPROB = 100.0
+"""Nats per token, and no mean over a drawn text is as far from 0: services put such numbers, and infinities, in the
+place of what they left out."""
 _STEPS = 30
 _OPEN_AGREEMENTS = 0.05
 _OPEN_KINDS = 0.002

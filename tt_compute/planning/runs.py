@@ -94,7 +94,8 @@ def single_run(ability: TaskAbility, lengths: Lengths | None) -> RunShape:
 
 
 def _alone(tokens: float) -> Load:
-    return Load(waves=1, samples=1, steps=((1, tokens - 1),))
+    # The first token is no step of its own, and a median below it, of very short answers, is none the less.
+    return Load(waves=1, samples=1, steps=((1, max(0.0, tokens - 1)),))
 
 
 @lru_cache(maxsize=4096)

@@ -157,7 +157,7 @@ def _drawer(lengths: Lengths, rng: random.Random) -> Callable[[], float]:
     def draw() -> float:
         if not left:
             left.extend(rng.sample(table, _LEVELS))
-        return left.pop() * factor
+        return max(1.0, left.pop() * factor)
 
     return draw
 

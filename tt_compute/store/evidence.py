@@ -5,7 +5,6 @@ Newer rows count more: each counts half of what the one does that is ``_HALF_LIF
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from tt_compute.planning.estimates import (
     Version,
 )
 from tt_compute.planning.evidence_file import DeploymentEvidence, Evidence, ModelEvidence
-from tt_compute.planning.observations import Observation
+from tt_compute.planning.observations import LARGEST_LOGPROB, Observation
 from tt_compute.planning.similarity import length_band
 from tt_compute.profiles.schema import TaskKind
 from tt_compute.store.forgotten import count_forgotten, teaches
@@ -40,13 +39,15 @@ _PERCENTILE = 0.95
 _ROUNDING = 1e-9
 _WEIGHTS = "CASE WHEN samples.model = receipts.model THEN receipts.weights END"
 """Of a sample; those of a model that stood in are unknown."""
+_LOGPROB = f"CASE WHEN abs(samples.mean_logprob) < {LARGEST_LOGPROB} THEN samples.mean_logprob END"
+"""None for what is none."""
 _CREDITS = f"""
     SELECT receipts.number, samples.model, receipts.deployment, receipts.weights, receipts.task,
            receipts.greedy, receipts.correct, receipts.votes, receipts.abstained, receipts.accepted,
            receipts.refused, receipts.prompt_tokens, sum(samples.agrees), count(*),
-           avg(CASE WHEN samples.agrees THEN samples.mean_logprob END),
-           avg(CASE WHEN samples.accepted THEN samples.mean_logprob END),
-           avg(CASE WHEN NOT samples.accepted THEN samples.mean_logprob END)
+           avg(CASE WHEN samples.agrees THEN {_LOGPROB} END),
+           avg(CASE WHEN samples.accepted THEN {_LOGPROB} END),
+           avg(CASE WHEN NOT samples.accepted THEN {_LOGPROB} END)
     FROM receipts JOIN samples ON samples.receipt = receipts.number
     WHERE receipts.number IN (SELECT number FROM receipts WHERE is_mock = :mock AND {{which}}
                               ORDER BY number DESC LIMIT :runs)
@@ -247,8 +248,8 @@ class Credit(NamedTuple):
                 refused=self.refused + (self.accepted if wrong else 0),
                 abstained=self.abstained,
                 weight=weight,
-                right_logprob=None if wrong else _finite(self.accepted_logprob),
-                wrong_logprob=None if wrong else _finite(self.refused_logprob),
+                right_logprob=None if wrong else self.accepted_logprob,
+                wrong_logprob=None if wrong else self.refused_logprob,
             )
         if self.correct is None:
             told = Observation(unsure=votes, abstained=self.abstained, weight=_UNJUDGED * weight)
@@ -260,8 +261,8 @@ class Credit(NamedTuple):
             unsure=() if self.correct else votes[1:],
             abstained=self.abstained,
             weight=weight,
-            right_logprob=_finite(self.agreeing_logprob) if self.correct else None,
-            wrong_logprob=None if self.correct else _finite(self.agreeing_logprob),
+            right_logprob=self.agreeing_logprob if self.correct else None,
+            wrong_logprob=None if self.correct else self.agreeing_logprob,
         )
 
     def _shared(self, weight: float) -> Observation | None:
@@ -272,11 +273,6 @@ class Credit(NamedTuple):
         if self.correct:
             return Observation(right=self.agreeing, refused=rest, weight=weight)
         return Observation(wrong=(self.agreeing,) if self.agreeing else (), weight=weight)
-
-
-def _finite(logprob: float | None) -> float | None:
-    """None for what some services say of a token that they left out."""
-    return logprob if logprob is not None and math.isfinite(logprob) else None
 
 
 def _observations(found: Iterable[Credit]) -> dict[Key, tuple[Observation, ...]]:

@@ -43,7 +43,7 @@ class Readings:
         return bool(self._jobs)
 
     def begin(self, command: Read) -> None:
-        """Queue it; whatever is wrong with it comes with its first pass."""
+        """Queue it; whatever is wrong with it comes when its turn does."""
         left = command.seconds_left
         self._jobs[command.number] = _Job(
             self._work(command.reading), None if left is None else command.sent_s + left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -39,8 +39,9 @@ def read_pooling(folder: Path) -> Pooling:
     modes = [stated] if isinstance(stated, str) else stated or _flagged(settings)
     if not settings or modes == []:
         return "mean"
-    if isinstance(modes, list) and len(cast("list[object]", modes)) == 1 and modes[0] in _MODES:
-        return _MODES[modes[0]]
+    for known, pooling in _MODES.items():
+        if modes == [known]:
+            return pooling
     raise ModelLoadError(f"{where}: pooling {modes!r}; read are {' or '.join(_MODES)}")
 
 
@@ -63,4 +64,7 @@ def _pooling_folder(folder: Path) -> Path:
     left_out = [kind for kind in kinds if kind not in _KINDS]
     if left_out:
         raise ModelLoadError(f"{path}: modules {left_out}; those read are {', '.join(_KINDS)}")
-    return folder / kinds.get("Pooling", _FOLDER)
+    inside = kinds.get("Pooling", _FOLDER)
+    if Path(inside).is_absolute() or ".." in Path(inside).parts or "\0" in inside:
+        raise ModelLoadError(f"{path}: the path {inside!r} is none of a folder beside it")
+    return folder / inside

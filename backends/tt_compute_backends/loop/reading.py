@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic
 
@@ -29,6 +29,8 @@ Tokens = tuple[int, ...]
 
 _LEAST_SHARED_TOKENS = 16
 """Shorter common beginnings are not worth the copies."""
+_MADE_AT_ONCE = 2**16
+"""Tokens made of texts before samples get their turn: some hundredths of a second."""
 _KINDS: Final[dict[Output, str]] = {
     "tokens": "a language model",
     "reward": "a reward model",
@@ -89,7 +91,7 @@ class TextReader:
         self._check(reading)
         if not reading.texts:
             return []
-        harvest, texts = self._prepared(reading)
+        harvest, texts = yield from self._prepared(reading)
         shared = self._shared_tokens(harvest, texts)
         ticket = object()
         try:
@@ -115,19 +117,19 @@ class TextReader:
                 hint=f"name a deployment of {hint}",
             )
 
-    def _prepared(self, reading: Reading) -> tuple[Harvest, list[Tokens]]:
+    def _prepared(self, reading: Reading) -> Generator[None, None, tuple[Harvest, list[Tokens]]]:
         """What takes the hidden states, and the texts in tokens."""
         model = self._model
         match reading:
             case ScoreTexts(messages=messages, texts=answers):
-                texts = self._sequences.answered(messages, answers)
+                texts = yield from _made(self._sequences.answered(messages, answers))
                 return Rewards(model.reward, texts, model.pad_token), texts
             case EmbedTexts(texts=alone):
-                texts = self._sequences.alone(alone)
+                texts = yield from _made(self._sequences.alone(alone))
                 return Pooled(model.pooling, texts, model.hidden_size), texts
             case RateContinuations(messages=messages, texts=continuations):
                 prompt, following = self._sequences.continued(messages, continuations)
-                texts = [prompt + tokens for tokens in following]
+                texts = yield from _made(prompt + tokens for tokens in following)
                 return Likelihoods(self._forward.logits, len(prompt), texts), texts
 
     def _shared_tokens(self, harvest: Harvest, texts: Sequence[Tokens]) -> int:
@@ -184,6 +186,19 @@ class TextReader:
         if beginning is not None:
             self._forward.copy_row(beginning, 0, cache, 0, shared)
         return cache
+
+
+def _made(texts: Iterable[Tokens]) -> Generator[None, None, list[Tokens]]:
+    """All of them, a part at a time: there may be very many."""
+    made: list[Tokens] = []
+    tokens = 0
+    for text in texts:
+        made.append(text)
+        tokens += len(text)
+        if tokens >= _MADE_AT_ONCE:
+            tokens = 0
+            yield
+    return made
 
 
 class _Queue(Generic[CacheT]):

@@ -1,8 +1,8 @@
-"""Turns texts that are to be read into checked token sequences; for any local model."""
+"""Turns texts that are to be read into checked token sequences, one when it is asked for; for any local model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tt_compute.errors import ContextLengthError, InvalidRequestError
@@ -19,7 +19,7 @@ class Continued(NamedTuple):
     """Texts behind one prompt."""
 
     prompt: Tokens
-    continuations: list[Tokens]
+    continuations: Iterator[Tokens]
 
 
 class SequenceReader:
@@ -35,22 +35,22 @@ class SequenceReader:
         self._context_tokens = context_tokens
         self._chat = ChatRenderer(text.render, text.control_tokens.values())
 
-    def answered(self, messages: Sequence[Message], answers: Sequence[str]) -> list[Tokens]:
+    def answered(self, messages: Sequence[Message], answers: Sequence[str]) -> Iterator[Tokens]:
         """The whole conversation with each answer in turn.
 
         Raises:
             InvalidRequestError: Too long, or the template refuses it.
         """
         _check_there(messages)
-        return [self._answered(place, messages, text) for place, text in enumerate(answers)]
+        return (self._answered(place, messages, text) for place, text in enumerate(answers))
 
-    def alone(self, texts: Sequence[str]) -> list[Tokens]:
+    def alone(self, texts: Sequence[str]) -> Iterator[Tokens]:
         """Texts that stand by themselves, with the tokens that the tokenizer puts around them.
 
         Raises:
             InvalidRequestError: Too long, or of no token.
         """
-        return [self._alone(place, text) for place, text in enumerate(texts)]
+        return (self._alone(place, text) for place, text in enumerate(texts))
 
     def continued(self, messages: Sequence[Message], continuations: Sequence[str]) -> Continued:
         """The prompt that opens the assistant's turn, or goes on in it, and what might follow.
@@ -66,13 +66,16 @@ class SequenceReader:
         prompt = self._joined(pieces)
         if not prompt:
             raise InvalidRequestError("the chat template makes an empty prompt of the messages")
-        found: list[Tokens] = []
-        for place, text in enumerate(continuations):
-            self._check_bytes(f"continuation {place}", text)
-            tokens = tuple(self._text.encode_content(text))
-            self._check(f"continuation {place} with its prompt", len(prompt) + len(tokens))
-            found.append(tokens)
-        return Continued(prompt, found)
+        return Continued(
+            prompt,
+            (self._following(place, prompt, text) for place, text in enumerate(continuations)),
+        )
+
+    def _following(self, place: int, prompt: Tokens, text: str) -> Tokens:
+        self._check_bytes(f"continuation {place}", text)
+        tokens = tuple(self._text.encode_content(text))
+        self._check(f"continuation {place} with its prompt", len(prompt) + len(tokens))
+        return tokens
 
     def _answered(self, place: int, messages: Sequence[Message], text: str) -> Tokens:
         what = f"text {place} with its messages"
