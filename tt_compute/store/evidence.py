@@ -5,6 +5,7 @@ Newer rows count more: each counts half of what the one does that is ``_HALF_LIF
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

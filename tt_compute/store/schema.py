@@ -25,7 +25,7 @@ __all__ = [
     "probe",
 ]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Kept in ``user_version``. A file with a higher one belongs to a newer release."""
 
 PREDICTED = "predicted_"
