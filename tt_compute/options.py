@@ -48,8 +48,8 @@ class SolveOptions(TypedDict, total=False):
     temperature behind a colon. Asks for ``majority``, which then draws the whole budget unless ``stop="certain"``."""
     ahead: float | None
     """Draw samples of a vote before it is sure to need them, from this chance on that it will: 1 waits for what is
-    needed, 0 draws the whole budget at once; the answer stays the same. Asks for ``majority``. Default: the plan's
-    choice."""
+    needed, 0 draws the whole budget at once; the answer stays the same. Below 1 it asks for ``majority``. Default:
+    the plan's choice."""
     equal: str | EqualityCallable | None
     """Which answers vote together: ``exact``, ``numeric``, ``math``, ``semantic=DEPLOYMENT,THRESHOLD``, or a callable
     ``(answer, answer) -> bool``. Default: as the kind of task compares them."""

@@ -20,13 +20,12 @@ def check_vote_options(options: SolveOptions, strategy: str | None) -> str | Non
     Raises:
         InvalidRequestError: Something that is given besides would be ignored, or a value is none.
     """
-    if options.get("weight") is None and options.get("ahead") is None:
-        return None
-    if options.get("weight") is not None:
+    weight, ahead = options.get("weight"), options.get("ahead")
+    if weight is not None:
         _check_weight(options, strategy)
-    if options.get("ahead") is not None:
-        _check_ahead(options, strategy)
-    return "majority"
+    if ahead is not None:
+        _check_ahead(options, ahead, strategy)
+    return "majority" if weight is not None or (ahead is not None and ahead < 1) else None
 
 
 def _check_weight(options: SolveOptions, strategy: str | None) -> None:
@@ -51,14 +50,16 @@ def _check_weight(options: SolveOptions, strategy: str | None) -> None:
         )
 
 
-def _check_ahead(options: SolveOptions, strategy: str | None) -> None:
-    """Refuse what does not go with votes that draw ahead of need."""
-    ahead, stop = options.get("ahead"), options.get("stop")
-    if ahead is None or not 0 <= ahead <= 1:
+def _check_ahead(options: SolveOptions, ahead: float, strategy: str | None) -> None:
+    """Refuse what does not go with votes that draw ahead of need; at 1 none does, and any strategy may run."""
+    stop = options.get("stop")
+    if not 0 <= ahead <= 1:
         raise InvalidRequestError(
             f"ahead is a chance between 0 and 1, got {ahead}",
             hint="1 draws nothing before it is needed, 0 the whole budget at once",
         )
+    if ahead == 1:
+        return
     if strategy not in (None, "majority"):
         raise InvalidRequestError(
             f"a vote draws ahead of need, and the strategy {strategy!r} holds none that does",

@@ -60,7 +60,8 @@ _ACROSS = ("cascade", "panel")
 _UNKNOWN_PICK = "nothing tells how good what the strategy picks is"
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _QUICKER = 0.8
-"""A vote that draws ahead is weighed where its p95 takes at most this share of the steps of one that draws less."""
+"""A vote that draws ahead is weighed where its p95 is below this share of that of one that draws less."""
+_USUAL_PROMPT_TOKENS = 200
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,18 +328,24 @@ class _Options:
             wave = self._best_width(min(budget, self._cap))
             seen: set[float | None] = set()
             for rule in self._wanted.stop_rules:
-                quickest = math.inf
+                quickest: float | None = None
                 for ahead in self._aheads(budget, wave, known=known):
                     shape = self._vote(rule, budget, wave, ahead)
-                    load = shape.p95 or shape.mean
-                    steps = 0.0 if load is None else load.length
                     # Of rules that come to the same, the first; where nothing is known, all do.
-                    if shape.samples_mean in seen or steps > _QUICKER * quickest:
+                    if shape.samples_mean in seen:
                         continue
-                    seen.add(shape.samples_mean)
-                    quickest = steps
                     width = min(wave, shape.widest or wave)
-                    yield self._option("majority", budget, width, shape, rule, ahead=ahead)
+                    option = self._option("majority", budget, width, shape, rule, ahead=ahead)
+                    seconds = self._seconds(option)
+                    if quickest is None or seconds < _QUICKER * quickest:
+                        seen.add(shape.samples_mean)
+                        quickest = seconds
+                        yield option
+
+    def _seconds(self, option: Option) -> float:
+        """Its p95, infinite when unknown, of a prompt of the kind's length, or of a usual one."""
+        tokens = self._wanted.prompt_tokens or _USUAL_PROMPT_TOKENS
+        return option.figures.latency_p95_s.at(tokens, self._meter.prefill.seconds(tokens))
 
     def _aheads(self, budget: int, wave: int, *, known: bool) -> tuple[float, ...]:
         """Only one where nothing tells them apart: two samples are needed by any vote."""

@@ -52,7 +52,7 @@ def open_strategies(request: PlanRequest) -> tuple[str, ...]:
 
 def _strategy(request: PlanRequest) -> str | None:
     """The one that is pinned, or that a pinned stop rule or weight is of."""
-    if request.weight is not None or request.ahead is not None:
+    if request.weight is not None or (request.ahead is not None and request.ahead < 1):
         return "majority"
     if request.strategy is not None or request.stop_rule is None:
         return request.strategy

@@ -34,7 +34,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     weight: str | None = None
     """Only votes that weigh by this."""
     ahead: float | None = None
-    """Only votes that draw ahead of need from this chance on, 0 to 1; None leaves it to the plan."""
+    """Only votes that draw ahead of need from this chance on, 0 to 1, where 1 is none at all and leaves other
+    strategies open; None leaves it to the plan."""
     predicted: Prediction | None = None
     """What the pinned strategy is expected to do, where whoever asks knows it; None = the planner predicts it."""
     draws_all: bool = False

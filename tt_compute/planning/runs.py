@@ -56,11 +56,6 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[tuple[int, float], ...]
     """(rows alive, decode steps with so many), without the first token of each wave: that one is prefill's."""
 
-    @property
-    def length(self) -> float:
-        """Decode steps in all, first tokens included."""
-        return self.waves + math.fsum(count for _, count in self.steps)
-
 
 class RunShape(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy with its budget and wave on one (model, task kind); None is unknown."""
