@@ -330,7 +330,8 @@ def everything(data: Path, splits: int) -> Iterator[tuple[str, str, float, bool]
     gym = load_gym_cells(data)
     for kind in sorted({kind for _, kind in gym}):
         cells = {model: gym[model, kind] for model in USD_PER_MTOK}
-        shared = sorted(set.intersection(*(set(found) for found in cells.values())))
+        first, *others = (set(found) for found in cells.values())
+        shared = sorted(first.intersection(*others))
         for split in range(splits):
             order = random.Random(f"{split} {kind}").sample(shared, len(shared))
             middle = len(order) // 2
