@@ -19,13 +19,13 @@ import itertools
 import json
 import random
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from report import conditions, markdown, write
+from stopwatch import Stopwatch
 from tt_compute.planning.choice import QUALITY_SLACK
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.panels import predict_panel
@@ -86,14 +86,6 @@ class Said(NamedTuple):
 Question = Mapping[str, Said]
 
 
-class Clock:
-    def now(self) -> float:
-        return time.perf_counter()
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
-
-
 def load(folder: Path) -> list[Question]:
     lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
     header, *rest = map(json.loads, lines)
@@ -137,7 +129,7 @@ def planner(
     fleet: Sequence[str], learn: Sequence[Question], concentration: float | None
 ) -> Planner:
     specs = [service(model, learn, concentration) for model in fleet]
-    return Planner(specs, {}, {}, Estimates(), Clock())
+    return Planner(specs, {}, {}, Estimates(), Stopwatch())
 
 
 def usd(model: str, question: Question) -> float:

@@ -31,6 +31,7 @@ from pathlib import Path
 import msgspec
 
 from report import conditions, markdown, write
+from stopwatch import Stopwatch
 from tt_compute.conditions import Allowance, Conditions
 from tt_compute.planning.estimates import Estimates
 from tt_compute.planning.planner import Planner, PlanRequest
@@ -65,16 +66,6 @@ OBJECTIVES = {
     "quickest": Objective(prefer="latency"),
     "impossible": Objective(quality=0.7, max_latency_s=1e-4),
 }
-
-
-class Clock:
-    """Real time, finer than a microsecond."""
-
-    def now(self) -> float:
-        return time.perf_counter()
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
 
 
 def fact(value: float) -> Fact:
@@ -174,7 +165,7 @@ def fleet(size: int, *, votes: bool) -> list[DeploymentSpec]:
 def planner(specs: list[DeploymentSpec]) -> Planner:
     able = Capabilities(native_n=True, prefix_sharing=True)
     return Planner(
-        specs, dict.fromkeys((spec.id for spec in specs), able), {}, Estimates(), Clock()
+        specs, dict.fromkeys((spec.id for spec in specs), able), {}, Estimates(), Stopwatch()
     )
 
 

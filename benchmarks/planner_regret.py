@@ -16,7 +16,6 @@ import itertools
 import math
 import random
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ import msgspec
 
 from recorded import RIGHT, Recorded, load_gym_cells
 from report import conditions, markdown, write
+from stopwatch import Stopwatch
 from tt_compute.planning.estimates import Estimates, LengthEvidence
 from tt_compute.planning.planner import Planner, PlanRequest
 from tt_compute.planning.types import Candidate, Objective
@@ -73,14 +73,6 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
     latency_p95_s: float
 
 
-class Clock:
-    def now(self) -> float:
-        return time.perf_counter()
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
-
-
 def service(model: str) -> DeploymentSpec:
     into, out = USD_PER_MTOK[model]
     price = PricePerMtok(input=Fact(value=into), output=Fact(value=out))
@@ -114,7 +106,7 @@ def planner(trained: Mapping[str, Sequence[Recorded]]) -> Planner:
     }
     specs = [service(model) for model in trained]
     estimates = Estimates(observations=observations, lengths=lengths)
-    return Planner(specs, {}, {}, estimates, Clock())
+    return Planner(specs, {}, {}, estimates, Stopwatch())
 
 
 def choice_of(one: Candidate) -> Choice:

@@ -295,7 +295,7 @@ def _library(document: Document, normal: dict[str, Tree]) -> ProfileLibrary:
     folders = [here / expanded(str(folder)) for folder in listed]
     for i, folder in enumerate(folders):
         # Of a name that is too long pathlib raises an error.
-        if not os.path.isdir(folder):  # noqa: PTH112
+        if not os.path.isdir(folder):  # noqa: PTH112 - as said
             raise document.error(child("profiles", i), f"there is no folder {folder}")
     try:
         return ProfileLibrary(folders)

@@ -173,8 +173,8 @@ def _checked(texts: object, name: str = "texts") -> tuple[str, ...]:
             f"{name} must be a list of texts, got {type(texts).__name__}",
             hint="put a single one into a list",
         )
-    for place, text in enumerate(texts):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    for place, text in enumerate(texts):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - what is checked
         if not isinstance(text, str):
             raise InvalidRequestError(f"text {place} is no text")
         check_encodable(f"text {place}", text)
-    return tuple(texts)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return tuple(texts)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - checked above

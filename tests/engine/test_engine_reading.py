@@ -160,7 +160,7 @@ def test_a_step_that_fails_takes_the_texts_with_it(fake_load: MakeLoad) -> None:
 def test_a_runtime_that_does_not_read_says_so(fake_load: MakeLoad) -> None:
     plain = importlib.import_module("fake_runtime").FakeRuntime
 
-    class Generating(plain):  # type: ignore[misc, valid-type]
+    class Generating(plain):  # type: ignore[misc, valid-type] # a class that is found at run time
         read = None
 
     bench = Bench(fake_load(), Generating())

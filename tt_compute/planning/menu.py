@@ -45,6 +45,7 @@ from tt_compute.types import Capabilities, Reliability
 from tt_compute.weights import parse_weight
 
 __all__ = [
+    "ACROSS",
     "PREDICTED",
     "Offer",
     "Option",
@@ -55,13 +56,15 @@ __all__ = [
 
 PREDICTED = ("single", "majority", "best_of_n", "cascade", "panel")
 """The strategies whose figures are known beforehand, and that a plan may choose by itself."""
-_ACROSS = ("cascade", "panel")
+ACROSS = ("cascade", "panel")
 """Made of several offers, elsewhere."""
 _UNKNOWN_PICK = "nothing tells how good what the strategy picks is"
 _UNKNOWN_GAIN = "how much a verifier's scores help a vote is unknown"
 _QUICKER = 0.8
 """A vote that draws ahead is weighed where its p95 is below this share of that of one that draws less."""
 _USUAL_PROMPT_TOKENS = 200
+_ALWAYS_NEEDED = 2
+"""Samples without which no vote ends."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,7 +317,7 @@ class _Options:
             "best_of_n": self._best_of_n,
         }
         for name in self._wanted.strategies:
-            if name in _ACROSS:
+            if name in ACROSS:
                 continue
             yield from makers[name]() if name in makers else self._unpredicted(name)
 
@@ -348,9 +351,10 @@ class _Options:
         return option.figures.latency_p95_s.at(tokens, self._meter.prefill.seconds(tokens))
 
     def _aheads(self, budget: int, wave: int, *, known: bool) -> tuple[float, ...]:
-        """Only one where nothing tells them apart: two samples are needed by any vote."""
+        """Only one where nothing tells them apart."""
         timed = known and self._lengths is not None
-        return self._wanted.ahead if timed and wave > 1 and budget > 2 else self._wanted.ahead[:1]  # noqa: PLR2004
+        several = timed and wave > 1 and budget > _ALWAYS_NEEDED
+        return self._wanted.ahead if several else self._wanted.ahead[:1]
 
     def _vote(self, rule: str | None, budget: int, wave: int, ahead: float) -> RunShape:
         """One that weighs is predicted as a plain one, of the whole budget: it never takes more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tt_compute.errors import InvalidRequestError
-from tt_compute.planning.menu import PREDICTED
+from tt_compute.planning.menu import ACROSS, PREDICTED
 from tt_compute.planning.request import PlanRequest
 from tt_compute.stopping import is_score_rule, parse_score_rule, parse_stop_rule
 from tt_compute.weights import check_weighted_rule, parse_weight
@@ -15,8 +15,6 @@ _STOP_RULES = ("beta", "beta:0.8")
 _AHEADS = (1.0, 0.7, 0.3)
 """Nothing ahead of need; for about 5 % more tokens half of the time; for 20 % more a third of it
 (``benchmarks/strategies.py``)."""
-_ACROSS = ("cascade", "panel")
-"""Strategies over several deployments."""
 
 
 def open_strategies(request: PlanRequest) -> tuple[str, ...]:
@@ -46,7 +44,7 @@ def open_strategies(request: PlanRequest) -> tuple[str, ...]:
     if greedy:
         left_out |= {"majority", "best_of_n", "cascade"}
     if request.one_deployment:
-        left_out.update(_ACROSS)
+        left_out.update(ACROSS)
     return tuple(one for one in PREDICTED if one not in left_out)
 
 

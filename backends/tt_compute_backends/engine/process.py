@@ -160,6 +160,7 @@ class EngineProcess:
         try:
             found = await self._asking.answer(number)
         except BaseException:
+            # A cancellation above all: nobody waits for the answer any more.
             self._post(Forget(number=number))
             raise
         if isinstance(found, WireError):
