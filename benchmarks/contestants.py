@@ -19,11 +19,11 @@ from throughput import Bare
 from tt_compute.modelstore.store import LocalModelStore
 from tt_compute.types import Sample
 from tt_compute_backends.llama.open import open_weights
-from tt_compute_backends.onnxruntime import converter
+from tt_compute_backends.onnx_files import graph_converter
 from tt_compute_backends.openvino import REQUANTISER
 from tt_compute_backends.text.model import open_text
 
-__all__ = ["CONTESTANTS", "PAIRS", "TOKENS", "Job", "Made"]
+__all__ = ["CONTESTANTS", "PAIRS", "TOKENS", "Job", "Made", "store"]
 
 TOKENS = 128
 TEMPERATURE, TOP_P, SEED = 0.8, 0.95, 1
@@ -210,6 +210,7 @@ def chat(text: str) -> str:
 
 
 def store() -> tuple[LocalModelStore, Path]:
+    """Where models lie, and the embedded one's file."""
     config = tt.Config.from_mapping({"store": {"enabled": False}})
     made = LocalModelStore(config.cache_dir)
     return made, asyncio.run(made.pull(config.library.model(MODEL), "gguf"))
@@ -223,7 +224,7 @@ def requantised() -> Path:
 
 def onnx_folder() -> Path:
     made, path = store()
-    return asyncio.run(made.convert(path, converter("int8")))
+    return asyncio.run(made.convert(path, graph_converter("int8")))
 
 
 def genai_folder(folder: Path, threads: int) -> Path:

@@ -1,6 +1,8 @@
 """What every strategy gains on the embedded model, at the same budget of samples, live.
 
-    python benchmarks/embedded_strategies.py --questions 40 --output docs/figures/embedded_strategies.md
+    python benchmarks/embedded_strategies.py --solved solved.jsonl --output docs/figures/embedded_strategies.md
+
+What has been solved is kept in the file after ``--solved``, a line each, so that a run goes on where it was cut off.
 
 Each strategy that a model of 135 million parameters can take part in solves the same seeded questions with at most
 eight samples, through ``AsyncClient.solve``. The peer of each is the plain vote of eight. What the model says as a
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import statistics
 from collections.abc import Sequence
@@ -93,18 +96,37 @@ async def solve(
     )
 
 
-async def run(names: Sequence[str], count: int) -> list[Solved]:
+class Solutions:
+    """What has been solved, in a file that is added to."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        rows = [msgspec.json.decode(line, type=Solved) for line in lines]
+        self._rows = {(row.set, row.strategy, row.question): row for row in rows}
+
+    def get(self, name: str, strategy: str, question: Question) -> Solved | None:
+        return self._rows.get((name, strategy, question.text))
+
+    def add(self, row: Solved) -> None:
+        self._rows[row.set, row.strategy, row.question] = row
+        with self._file.open("ab") as lines:
+            lines.write(msgspec.json.encode(row) + b"\n")
+
+
+async def run(names: Sequence[str], count: int, solutions: Solutions) -> list[Solved]:
     process = MathProcess()
     rows: list[Solved] = []
     try:
         async with tt.AsyncClient(tt.Config.from_mapping({"store": {"enabled": False}})) as client:
-            for name in names:
-                asked = questions(name, count, SEED)
-                for strategy in STRATEGIES:
-                    rows += [
-                        await solve(client, name, strategy, question, process) for question in asked
-                    ]
-                    print(name, strategy, sum(row.correct for row in rows[-count:]), flush=True)
+            for name, strategy in itertools.product(names, STRATEGIES):
+                for question in questions(name, count, SEED):
+                    row = solutions.get(name, strategy, question)
+                    if row is None:
+                        row = await solve(client, name, strategy, question, process)
+                        solutions.add(row)
+                    rows.append(row)
+                print(name, strategy, sum(row.correct for row in rows[-count:]), flush=True)
     finally:
         process.close()
     return rows
@@ -144,9 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=["capitals"])
+    parser.add_argument("--solved", type=Path, default=Path("embedded_strategies.jsonl"))
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    rows = asyncio.run(run(given.sets, given.questions))
+    rows = asyncio.run(run(given.sets, given.questions, Solutions(given.solved)))
     sets = " ".join(f'"{name}"' for name in given.sets)
     command = (
         f"python benchmarks/embedded_strategies.py --questions {given.questions} --sets {sets}"

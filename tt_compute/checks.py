@@ -9,7 +9,7 @@ from tt_compute.errors import InvalidRequestError, UnsupportedError
 from tt_compute.sampling import check_encodable, check_sampling, check_types
 from tt_compute.types import Capabilities, GenerateRequest, JsonSchemaFormat, Message
 
-__all__ = ["check_generates", "check_request"]
+__all__ = ["check_generates", "check_request", "draws_nothing"]
 
 _MAX_SCHEMA_DEPTH = 64
 _MAX_SCHEMA_NODES = 10_000
@@ -38,10 +38,15 @@ def check_generates(capabilities: Capabilities) -> None:
         UnsupportedError: It is not.
     """
     if not capabilities.generates:
-        raise UnsupportedError(
-            "this deployment's model draws no samples: it is a reward or an embedding model",
-            hint="verifier scorer=DEPLOYMENT or equal semantic=DEPLOYMENT,THRESHOLD ask it; sample from another",
-        )
+        raise draws_nothing()
+
+
+def draws_nothing() -> UnsupportedError:
+    """What a deployment whose model does not generate says to whoever wants samples of it."""
+    return UnsupportedError(
+        "this deployment's model draws no samples: it is a reward or an embedding model",
+        hint="verifier scorer=DEPLOYMENT or equal semantic=DEPLOYMENT,THRESHOLD ask it; sample from another",
+    )
 
 
 def _check_messages(request: GenerateRequest) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from tt_compute.errors import BackendUnavailable
 from tt_compute.types import Probe
 
-__all__ = ["Library", "probe_libraries", "require"]
+__all__ = ["LOOP_LIBRARIES", "Library", "probe_libraries", "require"]
 
 
 class Library(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,16 @@ class Library(msgspec.Struct, frozen=True, kw_only=True):
 
     distribution: str
     least_version: tuple[int, ...] = ()
+
+
+LOOP_LIBRARIES: Final = (
+    Library(distribution="tokenizers", least_version=(0, 21)),
+    Library(distribution="jinja2", least_version=(3, 1)),
+    Library(distribution="llguidance", least_version=(1, 0)),
+    Library(distribution="gguf", least_version=(0, 17)),
+    Library(distribution="safetensors", least_version=(0, 5)),
+)
+"""Of our own decode loop, beside the one that computes: text, grammars and files of weights."""
 
 
 def probe_libraries(libraries: Iterable[Library], install: str) -> Probe:

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
+from safetensors.numpy import save
 
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.open import open_weights
+from tt_compute_backends.llama.outputs import OUTPUTS, architecture
+from tt_compute_backends.llama.pooling import pooling_documents, read_pooling
+from tt_compute_backends.llama.reward_head import reward_tensors
 from tt_compute_backends.llama.spec import LlamaSpec
-from tt_compute_backends.onnx_graph import GraphPrecision, write_graph
+from tt_compute_backends.onnx_files import REWARD_FILE, GraphPrecision
+from tt_compute_backends.onnx_graph import write_graph
 from tt_compute_backends.text.model import TextModel, open_text
 
 __all__ = ["convert", "main"]
@@ -31,10 +36,17 @@ def convert(source: Path, target: Path, precision: GraphPrecision) -> None:
         ModelLoadError: The source cannot be read.
         OSError: The target cannot be written.
     """
-    weights = open_weights(source)
-    text = open_text(source)
+    weights = open_weights(source, OUTPUTS)
+    output = weights.spec.output
+    text = open_text(source, generates=output == "tokens")
     write_graph(weights, target, precision)
-    for name, document in _documents(weights.spec, text, precision).items():
+    if output == "reward":
+        (target / REWARD_FILE).write_bytes(save(reward_tensors(weights.reward())))
+    documents = _documents(weights.spec, text, precision)
+    if output == "none":
+        documents |= pooling_documents(read_pooling(source))
+    for name, document in documents.items():
+        (target / name).parent.mkdir(exist_ok=True)
         (target / name).write_bytes(msgspec.json.format(msgspec.json.encode(document)))
     (target / "tokenizer.json").write_text(text.tokenizer_json, encoding="utf-8")
 
@@ -46,6 +58,7 @@ def _documents(
     return {
         "config.json": {
             "model_type": spec.architecture,
+            "architectures": [architecture(spec.architecture, spec.output)],
             "vocab_size": spec.vocabulary_size,
             "max_position_embeddings": spec.context_tokens,
             "num_hidden_layers": spec.layers,
@@ -54,6 +67,7 @@ def _documents(
             "num_key_value_heads": spec.kv_heads,
             "head_dim": spec.head_size,
             "eos_token_id": end_tokens,
+            "pad_token_id": spec.pad_token,
             "tt_compute": {"precision": precision},
         },
         "generation_config.json": {"eos_token_id": end_tokens},

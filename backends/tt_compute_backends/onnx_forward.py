@@ -2,64 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_compute_backends.loop.forward import F32
+from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
 from tt_compute_backends.onnx_cache import OnnxCache
+from tt_compute_backends.onnx_files import HIDDEN, LOGITS
 from tt_compute_backends.onnx_library import Binding, Session
 
-__all__ = ["GraphShape", "OnnxForward"]
+__all__ = ["GraphOutput", "GraphShape", "OnnxForward"]
 
 _DEVICE: Final = "cpu"
 """Where caches and logits lie; execution providers of other devices copy them there and back."""
 
 
+class GraphOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """An output of a graph, [rows, positions, width]."""
+
+    name: str
+    width: int
+    dtype: str
+    """NumPy's name."""
+    all_positions: bool
+    """One for every token, not only for the last."""
+
+
 class GraphShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What a graph says of its caches."""
+    """What a graph says of its caches and of what it gives."""
 
     layers: int
     kv_heads: int
     head_size: int
-    vocabulary_size: int
     cache_dtype: str
     """NumPy's name."""
-    logits_dtype: str
-    all_positions: bool
-    """The graph has logits for every token, not only for the last."""
     position_ids: bool
+    logits: GraphOutput | None
+    """None = the model generates nothing."""
+    hidden: GraphOutput | None
+    """Behind the last norm; None = it is not given."""
 
 
 class OnnxForward:
-    """Satisfies ``loop.forward.Forward``.
+    """Satisfies ``loop.forward.Forward``, and with ``states`` ``ReadingForward``.
 
     Args:
         session: Of a graph with grouped-query attention over caches that past and present share.
         shape: Read from the graph.
+        states: Which of its outputs stands for hidden states; None = none does.
+        open_head: Opens the graph that makes logits of them; called once, when they are first wanted. None = they are
+            logits already.
     """
 
     out_of_memory = (MemoryError,)
 
-    def __init__(self, session: Session, shape: GraphShape) -> None:
+    def __init__(
+        self,
+        session: Session,
+        shape: GraphShape,
+        states: GraphOutput | None = None,
+        open_head: Callable[[], Session] | None = None,
+    ) -> None:
         self._session = session
         self._shape = shape
+        self._states = states
+        self._open_head = open_head
+        self._head: Session | None = None
         self._cache_dtype = np.dtype(shape.cache_dtype)
-        self._logits_dtype = np.dtype(shape.logits_dtype)
-        self._bound: tuple[OnnxCache, int, int, int] | None = None
-        """Cache, first row, rows and tokens of the binding that stands."""
+        self._bound: tuple[OnnxCache, int, int, int, GraphOutput] | None = None
+        """Cache, first row, rows, tokens and output of the binding that stands."""
         self._binding: Binding | None = None
         self._ids: NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)
         self._positions: NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)
-        self._logits: NDArray[Any] = np.empty(0)
+        self._found: NDArray[Any] = np.empty(0)
 
     @property
     def vocabulary_size(self) -> int:
-        return self._shape.vocabulary_size
+        return 0 if self._shape.logits is None else self._shape.logits.width
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -89,11 +112,34 @@ class OnnxForward:
     def prefill(
         self, cache: OnnxCache, row: int, token_ids: Sequence[int], past_tokens: int
     ) -> F32:
-        logits: F32 = self._run(cache, row, [token_ids], [past_tokens])[0]
+        logits: F32 = self._last_logits(cache, row, [token_ids], [past_tokens])[0]
         return logits
 
     def decode(self, cache: OnnxCache, token_ids: Sequence[int], past_tokens: Sequence[int]) -> F32:
-        return self._run(cache, 0, [(token,) for token in token_ids], past_tokens)
+        return self._last_logits(cache, 0, [(token,) for token in token_ids], past_tokens)
+
+    def hidden(self, pieces: Sequence[Piece[OnnxCache]]) -> F32:
+        """One after the other: the operator takes no rows of different lengths that hold something already."""
+        states = self._states
+        assert states is not None, "the graph gives nothing of every token"
+        found = [
+            # A copy, which the next run leaves alone.
+            self._run(piece.cache, piece.row, [piece.token_ids], [piece.past_tokens], states)[
+                0
+            ].astype(np.float32)
+            for piece in pieces
+        ]
+        # Otherwise the last text's cache would live until something else is bound.
+        self._unbind()
+        return np.concatenate(found)
+
+    def logits(self, hidden: F32) -> F32:
+        if self._open_head is None:
+            return hidden
+        if self._head is None:
+            self._head = self._open_head()
+        (logits,) = self._head.run([LOGITS], {HIDDEN: hidden})
+        return logits.astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Nothing is computed after it; the session goes with the last reference."""
@@ -101,15 +147,29 @@ class OnnxForward:
 
     # ---------------------------------------------------------------------------------------------
 
-    def _run(
+    def _last_logits(
         self,
         cache: OnnxCache,
         first_row: int,
         token_ids: Sequence[Sequence[int]],
         past_tokens: Sequence[int],
     ) -> F32:
+        """Of the last position of each row; float32 ones are the bound array itself, which the next run overwrites."""
+        logits = self._shape.logits
+        assert logits is not None, "only models that generate have logits"
+        found = self._run(cache, first_row, token_ids, past_tokens, logits)
+        return found[:, -1].astype(np.float32, copy=False)
+
+    def _run(
+        self,
+        cache: OnnxCache,
+        first_row: int,
+        token_ids: Sequence[Sequence[int]],
+        past_tokens: Sequence[int],
+        output: GraphOutput,
+    ) -> NDArray[Any]:
         rows, tokens = len(token_ids), len(token_ids[0])
-        binding = self._bind(cache, first_row, rows, tokens)
+        binding = self._bind(cache, first_row, rows, tokens, output)
         self._ids[:] = token_ids
         lengths = np.array(past_tokens, dtype=np.int64)[:, None] + tokens
         mask = (np.arange(int(lengths.max())) < lengths).astype(np.int64)
@@ -117,12 +177,13 @@ class OnnxForward:
         if self._shape.position_ids:
             self._positions[:] = lengths - tokens + np.arange(tokens)
         self._session.run_with_iobinding(binding)
-        # Float32 logits are the bound array itself, which the next run overwrites.
-        return self._logits[:, -1].astype(np.float32, copy=False)
+        return self._found
 
-    def _bind(self, cache: OnnxCache, first_row: int, rows: int, tokens: int) -> Binding:
+    def _bind(
+        self, cache: OnnxCache, first_row: int, rows: int, tokens: int, output: GraphOutput
+    ) -> Binding:
         """The binding for these rows, made anew only when they are others than last time."""
-        wanted = (cache, first_row, rows, tokens)
+        wanted = (cache, first_row, rows, tokens, output)
         if self._binding is not None and self._bound is not None and _same(self._bound, wanted):
             return self._binding
         binding = self._session.io_binding()
@@ -131,11 +192,9 @@ class OnnxForward:
         if self._shape.position_ids:
             self._positions = np.empty((rows, tokens), dtype=np.int64)
             self._bind_input(binding, "position_ids", self._positions)
-        positions = tokens if self._shape.all_positions else 1
-        self._logits = np.empty(
-            (rows, positions, self._shape.vocabulary_size), dtype=self._logits_dtype
-        )
-        self._bind_output(binding, "logits", self._logits)
+        positions = tokens if output.all_positions else 1
+        self._found = np.empty((rows, positions, output.width), dtype=output.dtype)
+        self._bind_output(binding, output.name, self._found)
         for number, array in enumerate(cache.arrays):
             part = array[first_row : first_row + rows]
             layer, name = number // 2, ("key", "value")[number % 2]
@@ -154,5 +213,8 @@ class OnnxForward:
         binding.bind_output(name, _DEVICE, 0, array.dtype, array.shape, array.ctypes.data)
 
 
-def _same(one: tuple[OnnxCache, int, int, int], other: tuple[OnnxCache, int, int, int]) -> bool:
+def _same(
+    one: tuple[OnnxCache, int, int, int, GraphOutput],
+    other: tuple[OnnxCache, int, int, int, GraphOutput],
+) -> bool:
     return one[0] is other[0] and one[1:] == other[1:]

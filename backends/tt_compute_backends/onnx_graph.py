@@ -7,25 +7,34 @@ Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, LlamaWeights
-from tt_compute_backends.onnx_nodes import DATA_FILE, MICROSOFT, NodeWriter
+from tt_compute_backends.onnx_files import (
+    DATA_FILE,
+    GRAPH_FILE,
+    HEAD_FILE,
+    HIDDEN,
+    LOGITS,
+    GraphPrecision,
+)
+from tt_compute_backends.onnx_nodes import MICROSOFT, NodeWriter
 
-__all__ = ["DATA_FILE", "GRAPH_FILE", "GraphPrecision", "write_graph"]
+__all__ = ["write_graph"]
 
-GraphPrecision = Literal["int8", "int4", "fp32"]
 
-GRAPH_FILE: Final = "model.onnx"
 _BITS: Final[dict[str, int]] = {"int8": 8, "int4": 4}
 _OPSET, _IR_VERSION = 21, 10
 
 
 def write_graph(weights: LlamaWeights, folder: Path, precision: GraphPrecision) -> None:
     """Write ``model.onnx`` and ``model.onnx.data`` into ``folder``, a layer at a time.
+
+    Every graph gives the hidden states behind the last norm; that of a model which generates also the last position's
+    logits, and ``head.onnx`` stands beside it.
 
     Raises:
         OSError
@@ -34,6 +43,8 @@ def write_graph(weights: LlamaWeights, folder: Path, precision: GraphPrecision) 
         writer = _Writer(weights.spec, data, precision)
         model = writer.model(weights)
     (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+    if weights.spec.output == "tokens":
+        (folder / HEAD_FILE).write_bytes(writer.head().SerializeToString())
 
 
 class _Writer(NodeWriter):
@@ -53,11 +64,24 @@ class _Writer(NodeWriter):
         x, addend = "embedded", None
         for index in range(self._spec.layers):
             x, addend = self._layer(index, weights.layer(index), x, addend)
-        _, normed = self.norm("final", weights.final_norm(), x, addend)
-        # Only the last position is ever sampled from.
-        self.node("Slice", [normed, "last", "end", "one"], ["last_hidden"])
-        self.matmul("head", weights.head(), "last_hidden", "logits")
+        self.norm("final", weights.final_norm(), x, addend, HIDDEN)
+        if self._spec.output == "tokens":
+            # Only the last position is ever sampled from.
+            self.node("Slice", [HIDDEN, "last", "end", "one"], ["last_hidden"])
+            self.matmul("head", weights.head(), "last_hidden", LOGITS)
         return self._finish()
+
+    def head(self) -> Any:
+        """Of a model that was written before."""
+        (written,) = (node for node in self.nodes if node.output[0] == LOGITS)
+        node = NodeProto()
+        node.CopyFrom(written)
+        node.input[0] = HIDDEN
+        constants = [constant for constant in self.constants if constant.name in written.input]
+        value, spec = helper.make_tensor_value_info, self._spec
+        hidden = value(HIDDEN, TensorProto.FLOAT, ["tokens", spec.hidden_size])
+        logits = value(LOGITS, TensorProto.FLOAT, ["tokens", spec.vocabulary_size])
+        return _made(helper.make_graph([node], "head", [hidden], [logits], constants))
 
     # --- parts of the model ----------------------------------------------------------------------
 
@@ -147,7 +171,9 @@ class _Writer(NodeWriter):
             value("input_ids", TensorProto.INT64, ["batch", "tokens"]),
             value("attention_mask", TensorProto.INT64, ["batch", "total"]),
         ]
-        outputs = [value("logits", TensorProto.FLOAT, ["batch", 1, spec.vocabulary_size])]
+        outputs = [value(HIDDEN, TensorProto.FLOAT, ["batch", "tokens", spec.hidden_size])]
+        if spec.output == "tokens":
+            outputs.insert(0, value(LOGITS, TensorProto.FLOAT, ["batch", 1, spec.vocabulary_size]))
         for index in range(spec.layers):
             for part in ("key", "value"):
                 for to, name, length in (
@@ -156,6 +182,9 @@ class _Writer(NodeWriter):
                 ):
                     shape: list[str | int | None] = ["batch", spec.kv_heads, length, spec.head_size]
                     to.append(value(name, TensorProto.FLOAT, shape))
-        graph = helper.make_graph(self.nodes, "llama", inputs, outputs, self.constants)
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        return _made(helper.make_graph(self.nodes, "llama", inputs, outputs, self.constants))
+
+
+def _made(graph: Any) -> Any:
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+from numpy.typing import NDArray
+
 from tt_compute.errors import ModelLoadError
 
 __all__ = ["Binding", "Session", "available_providers", "new_session", "provider_name", "version"]
@@ -54,8 +56,11 @@ class Binding(Protocol):
 
 
 class Session(Protocol):
-    """A loaded graph; ``run_with_iobinding`` lets other threads run meanwhile."""
+    """A loaded graph; while it runs other threads do, too."""
 
+    def run(
+        self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]
+    ) -> Sequence[NDArray[Any]]: ...
     def io_binding(self) -> Binding: ...
     def run_with_iobinding(self, binding: Binding) -> None: ...
     def get_inputs(self) -> Sequence[NodeArg]: ...

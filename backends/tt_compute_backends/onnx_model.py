@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.onnx_forward import GraphShape
-from tt_compute_backends.onnx_graph import GRAPH_FILE
+from tt_compute_backends.onnx_files import GRAPH_FILE, HEAD_FILE, HIDDEN, LOGITS
+from tt_compute_backends.onnx_forward import GraphOutput, GraphShape
 
 __all__ = ["read_graph"]
 
@@ -28,25 +28,33 @@ def read_graph(folder: Path) -> GraphShape:
         ModelLoadError: Missing, damaged, cut short, or of another make; the message says what.
     """
     path = folder / GRAPH_FILE
+    shape = _shape(path, _graph(path))
+    if (folder / HEAD_FILE).is_file():
+        _graph(folder / HEAD_FILE)
+    return shape
+
+
+def _graph(path: Path) -> Any:
     try:
-        model = _library.load(str(path), load_external_data=False)
+        graph = _library.load(str(path), load_external_data=False).graph
     except FileNotFoundError as error:
         raise ModelLoadError(f"{path} is missing") from error
     except Exception as error:
         raise ModelLoadError(f"{path} is not a whole ONNX file: {error}") from error
-    _check_data(folder, model.graph)
-    return _shape(path, model.graph)
+    _check_data(path, graph)
+    return graph
 
 
-def _check_data(folder: Path, graph: Any) -> None:
+def _check_data(path: Path, graph: Any) -> None:
     """Every piece of the weights lies inside a file of the folder."""
+    folder = path.parent
     for tensor in graph.initializer:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         place = {entry.key: entry.value for entry in tensor.external_data}
         name = place.get("location", "")
         if Path(name).name != name or not name:
-            raise ModelLoadError(f"{folder / GRAPH_FILE}: weights in {name!r}, outside its folder")
+            raise ModelLoadError(f"{path}: weights in {name!r}, outside its folder")
         try:
             size = (folder / name).stat().st_size
             end = int(place.get("offset", "0")) + int(place.get("length", "0"))
@@ -67,8 +75,10 @@ def _shape(path: Path, graph: Any) -> GraphShape:
     attentions = [node for node in graph.node if node.op_type == _ATTENTION]
     unknown = [name for name in inputs if not name.startswith(_PAST) and name not in _KNOWN_INPUTS]
     problem = None
-    if not {"input_ids", "attention_mask"} <= inputs.keys() or "logits" not in outputs:
-        problem = "it lacks input_ids, attention_mask or logits"
+    if not {"input_ids", "attention_mask"} <= inputs.keys():
+        problem = "it lacks input_ids or attention_mask"
+    elif not {LOGITS, HIDDEN} & outputs.keys():
+        problem = f"it gives neither {LOGITS} nor {HIDDEN}"
     elif unknown:
         problem = f"it has the input {unknown[0]}, which we do not know"
     elif not layers or len(attentions) != layers:
@@ -85,19 +95,27 @@ def _shape(path: Path, graph: Any) -> GraphShape:
 
 
 def _checked_shape(path: Path, inputs: Any, outputs: Any, layers: int) -> GraphShape:
-    past, logits = inputs[f"{_PAST}0.key"], outputs["logits"]
+    past = inputs[f"{_PAST}0.key"]
     sizes = [dimension.dim_value for dimension in past.shape.dim]
-    width = logits.shape.dim[-1].dim_value
-    dtypes = [_DTYPES.get(value.elem_type) for value in (past, logits)]
-    if len(sizes) != 4 or not sizes[1] or not sizes[3] or not width or None in dtypes:  # noqa: PLR2004 - dimensions
-        raise ModelLoadError(f"{path}: its past keys or logits have an unknown shape or type")
+    dtype = _DTYPES.get(past.elem_type)
+    if len(sizes) != 4 or not sizes[1] or not sizes[3] or dtype is None:  # noqa: PLR2004 - dimensions
+        raise ModelLoadError(f"{path}: its past keys have an unknown shape or type")
     return GraphShape(
         layers=layers,
         kv_heads=sizes[1],
         head_size=sizes[3],
-        vocabulary_size=width,
-        cache_dtype=str(dtypes[0]),
-        logits_dtype=str(dtypes[1]),
-        all_positions=logits.shape.dim[1].dim_value != 1,
+        cache_dtype=dtype,
         position_ids="position_ids" in inputs,
+        logits=_output(path, outputs, LOGITS),
+        hidden=_output(path, outputs, HIDDEN),
     )
+
+
+def _output(path: Path, outputs: Any, name: str) -> GraphOutput | None:
+    if name not in outputs:
+        return None
+    sizes = [dimension.dim_value for dimension in outputs[name].shape.dim]
+    dtype = _DTYPES.get(outputs[name].elem_type)
+    if len(sizes) != 3 or not sizes[2] or dtype is None:  # noqa: PLR2004 - dimensions
+        raise ModelLoadError(f"{path}: its {name} have an unknown shape or type")
+    return GraphOutput(name=name, width=sizes[2], dtype=dtype, all_positions=sizes[1] != 1)

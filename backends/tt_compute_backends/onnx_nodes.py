@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from tt_compute_backends.llama.spec import F32
+from tt_compute_backends.onnx_files import DATA_FILE
 from tt_compute_backends.onnx_weights import BLOCK, quantise
 
-__all__ = ["DATA_FILE", "MICROSOFT", "NodeWriter"]
+__all__ = ["MICROSOFT", "NodeWriter"]
 
-DATA_FILE: Final = "model.onnx.data"
 MICROSOFT: Final = "com.microsoft"
 """Domain of ONNX Runtime's own operators."""
 _INT8_ACTIVATIONS: Final = 4
@@ -37,20 +37,23 @@ class NodeWriter:
         self._data = data
         self._epsilon = epsilon
 
-    def norm(self, name: str, scale: F32, x: str, addend: str | None) -> tuple[str, str]:
+    def norm(
+        self, name: str, scale: F32, x: str, addend: str | None, out: str | None = None
+    ) -> tuple[str, str]:
         """Adds what is to be added, and norms the sum; returns the sum and the normed one."""
+        out = out or f"{name}.out"
         if addend is None:
-            self.rms(name, scale, x, f"{name}.out")
-            return x, f"{name}.out"
+            self.rms(name, scale, x, out)
+            return x, out
         self.constant(f"{name}.scale", scale)
         self.node(
             "SkipSimplifiedLayerNormalization",
             [x, addend, f"{name}.scale"],
-            [f"{name}.out", "", "", f"{name}.sum"],
+            [out, "", "", f"{name}.sum"],
             MICROSOFT,
             epsilon=self._epsilon,
         )
-        return f"{name}.sum", f"{name}.out"
+        return f"{name}.sum", out
 
     def rms(self, name: str, scale: F32, x: str, out: str) -> None:
         self.constant(f"{name}.scale", scale)

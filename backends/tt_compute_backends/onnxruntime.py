@@ -6,25 +6,25 @@ Imports nothing heavy; ONNX Runtime itself is imported in the engine's process o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 
 from tt_compute.errors import BackendUnavailable
 from tt_compute.types import Converter
-from tt_compute_backends.libraries import Library
-from tt_compute_backends.loop.backend import LIBRARIES, LoopBackend
+from tt_compute_backends.engine.reading import RatingBackend
+from tt_compute_backends.libraries import LOOP_LIBRARIES, Library
+from tt_compute_backends.loop.backend import LoopBackend
 from tt_compute_backends.loop.options import LoopOptions
+from tt_compute_backends.onnx_files import GRAPH_FILE, LIBRARY, GraphPrecision, graph_converter
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "converter", "default_converter"]
-
-Precision = Literal["int8", "int4", "fp32"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeOptions", "default_converter"]
 
 
 class OnnxRuntimeOptions(LoopOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The deployment's ``options:``."""
 
-    precision: Precision = "int8"
+    precision: GraphPrecision = "int8"
     """Of the weights when a GGUF file or a Hugging Face folder is converted; an ONNX folder has its own."""
     providers: dict[str, dict[str, str]] = msgspec.field(default_factory=dict[str, dict[str, str]])
     """Execution providers with their options, the preferred one first: ``{cuda: {device_id: '0'}, cpu: {}}``.
@@ -45,37 +45,27 @@ def default_converter() -> Converter:
             f"weights cannot be converted to onnx: {probe.reason}",
             hint=f"{probe.install}, then ttc models pull ID --format onnx",
         )
-    return converter("int8")
+    return graph_converter("int8")
 
 
-def converter(precision: Precision) -> Converter:
-    """What makes ONNX folders."""
-    return Converter(
-        format="onnx",
-        module="tt_compute_backends.onnx_convert",
-        version=1,
-        arguments=("--precision", precision),
-    )
-
-
-class OnnxRuntimeBackend(LoopBackend[OnnxRuntimeOptions]):
+class OnnxRuntimeBackend(LoopBackend[OnnxRuntimeOptions], RatingBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "onnxruntime"
     Options: ClassVar[type[msgspec.Struct]] = OnnxRuntimeOptions
     libraries = (
         Library(distribution="onnxruntime", least_version=(1, 23)),
-        Library(distribution="onnx", least_version=(1, 18)),
-        *LIBRARIES,
+        LIBRARY,
+        *LOOP_LIBRARIES,
     )
     install = 'pip install "tt-compute[onnxruntime]"'
     runtime = "tt_compute_backends.onnx_runtime:OnnxRuntime"
 
     async def locate(self) -> Path:
         path = await self._env.models.locate(self._spec, "gguf")
-        if (path / "model.onnx").is_file():
+        if (path / GRAPH_FILE).is_file():
             return path
-        return await self._env.models.convert(path, converter(self._options.precision))
+        return await self._env.models.convert(path, graph_converter(self._options.precision))
 
     def device(self, placed: str | None) -> str:
         return (placed or "cpu").lower().partition(":")[0]

@@ -11,12 +11,17 @@ from typing import Annotated, ClassVar, Literal
 import anyio.to_thread
 import msgspec
 
+from tt_compute.errors import UnsupportedError
 from tt_compute.types import Capabilities, Converter
-from tt_compute_backends.engine.backend import LocalBackend
-from tt_compute_backends.libraries import Library
+from tt_compute_backends.engine.reading import ReadingBackend, draws, local_output
+from tt_compute_backends.engine.runtime import LoadRequest, Reading, Vectors
+from tt_compute_backends.libraries import LOOP_LIBRARIES, Library, probe_libraries, require
+from tt_compute_backends.onnx_files import GRAPH_FILE, LIBRARY, graph_converter
 
 __all__ = ["REQUANTISER", "OpenVinoBackend", "OpenVinoOptions", "capabilities"]
 
+_READER = "tt_compute_backends.openvino_reader:OpenVinoReader"
+"""What runs models that do not generate."""
 REQUANTISER = Converter(format="Q8_0", module="tt_compute_backends.gguf_requantise", version=1)
 
 
@@ -65,7 +70,7 @@ def _is_read_exactly(path: Path) -> bool:
     return read_as_they_are(path)
 
 
-class OpenVinoBackend(LocalBackend):
+class OpenVinoBackend(ReadingBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "openvino"
@@ -85,8 +90,17 @@ class OpenVinoBackend(LocalBackend):
         return min(1 if self._options.reproducible else wanted, self._options.batched_tokens)
 
     async def locate(self) -> Path:
-        """The deployment's file, or its copy in Q8_0 where OpenVINO misreads it or cannot read it."""
+        """The deployment's file, or its copy in Q8_0 where OpenVINO misreads it or cannot read it.
+
+        Of a model that does not generate, a folder with its graph.
+
+        Raises:
+            BackendUnavailable: That folder is still to be made, and a library for it is missing.
+            BackendError: As in ``LocalBackend``.
+        """
         path = await self._env.models.locate(self._spec, "gguf")
+        if path.is_dir() and not await anyio.to_thread.run_sync(draws, path):
+            return await self._graph_folder(path)
         if not path.is_dir():
             if not self._options.requantise:
                 return path
@@ -96,3 +110,28 @@ class OpenVinoBackend(LocalBackend):
 
     def device(self, placed: str | None) -> str:
         return (placed or "CPU").upper()
+
+    async def _read(self, reading: Reading, deadline: float | None) -> Vectors:
+        own = self._spec.deployment.source.path
+        if own is None or await anyio.to_thread.run_sync(local_output, Path(own)) == "tokens":
+            # Before it is loaded for nothing.
+            raise UnsupportedError(
+                "the model is a language model, and openvino only draws from those",
+                hint="name a deployment of a reward model or of an embedding model",
+            )
+        return await super()._read(reading, deadline)
+
+    async def _graph_folder(self, path: Path) -> Path:
+        if (path / GRAPH_FILE).is_file():
+            return path
+        converting = probe_libraries(
+            (LIBRARY, *LOOP_LIBRARIES), 'pip install "tt-compute[onnxruntime]"'
+        )
+        require(converting, backend=self.name, deployment=self._spec.id)
+        return await self._env.models.convert(path, graph_converter("int8"))
+
+    def _load_request(self, path: str) -> LoadRequest:
+        request = super()._load_request(path)
+        if Path(path, GRAPH_FILE).is_file():
+            return msgspec.structs.replace(request, runtime=_READER)
+        return request

@@ -8,7 +8,7 @@ application has imported OpenVINO before, this comes too late.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -17,15 +17,18 @@ sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
 import numpy as np  # noqa: E402 - only after the line above
 import openvino  # noqa: E402 - likewise
 import openvino_genai  # noqa: E402 - likewise
+from numpy.typing import NDArray  # noqa: E402 - likewise
 
 __all__ = [
     "LIBRARY_ERRORS",
+    "Graph",
     "Handle",
     "Output",
     "Pipeline",
     "Tokenizer",
     "available_devices",
     "encode",
+    "new_graph",
     "new_pipeline",
     "new_tokenizer",
     "openvino_genai",
@@ -37,6 +40,7 @@ LIBRARY_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
 """What the bindings raise for an exception of the library, by its C++ class."""
 
 _genai: Any = openvino_genai
+_openvino: Any = openvino
 
 
 class Output(Protocol):
@@ -89,6 +93,39 @@ class Pipeline(Protocol):
     def step(self) -> None: ...
 
     def has_non_finished_requests(self) -> bool: ...
+
+
+class Graph:
+    """A compiled graph with one request that is run again and again.
+
+    Args:
+        compiled: The library's.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._request: Any = compiled.create_infer_request()
+        self.inputs: dict[str, Sequence[int | None]] = _shapes(compiled.inputs)
+        """Sizes by name; None = any."""
+        self.outputs: dict[str, Sequence[int | None]] = _shapes(compiled.outputs)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs, copied; ``inputs`` are read where they are."""
+        found = self._request.infer(dict(inputs), share_inputs=True)
+        return {output.any_name: values for output, values in found.items()}
+
+
+def _shapes(ports: Sequence[Any]) -> dict[str, Sequence[int | None]]:
+    return {
+        port.any_name: [
+            size.get_length() if size.is_static else None for size in port.partial_shape
+        ]
+        for port in ports
+    }
+
+
+def new_graph(path: str, device: str, properties: dict[str, object]) -> Graph:
+    """Read and compile an ONNX file."""
+    return Graph(_openvino.Core().compile_model(path, device, properties))
 
 
 def new_tokenizer(path: str) -> Tokenizer:

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tt_compute_backends.engine.reading import ReadingBackend
-from tt_compute_backends.libraries import Library
-from tt_compute_backends.loop.backend import LIBRARIES, LoopBackend
+from tt_compute_backends.engine.reading import RatingBackend
+from tt_compute_backends.libraries import LOOP_LIBRARIES, Library
+from tt_compute_backends.loop.backend import LoopBackend
 from tt_compute_backends.loop.options import LoopOptions
 
 __all__ = ["TorchBackend", "TorchOptions"]
@@ -25,14 +25,14 @@ class TorchOptions(LoopOptions, frozen=True, kw_only=True, forbid_unknown_fields
     """Of weights, activations and caches; int8 = weights of 8 bits, the rest in bf16."""
 
 
-class TorchBackend(LoopBackend[TorchOptions], ReadingBackend):
+class TorchBackend(LoopBackend[TorchOptions], RatingBackend):
     """Satisfies ``tt_compute.backend.Backend``; made by ``create``."""
 
     name: ClassVar[str] = "torch"
     Options: ClassVar[type[msgspec.Struct]] = TorchOptions
     libraries = (
         Library(distribution="torch", least_version=(2, 9)),
-        *LIBRARIES,
+        *LOOP_LIBRARIES,
     )
     install = 'pip install "tt-compute[torch]"'
     runtime = "tt_compute_backends.torch_runtime:TorchRuntime"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
 import torch
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.engine.runtime import LoadRequest, Reading, Vectors
+from tt_compute_backends.engine.runtime import LoadRequest
 from tt_compute_backends.llama.open import open_weights
 from tt_compute_backends.llama.outputs import OUTPUTS
 from tt_compute_backends.llama.pooling import read_pooling
@@ -29,9 +28,6 @@ class TorchRuntime(LoopRuntime):
 
     def __init__(self) -> None:
         super().__init__(_load)
-
-    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
-        return self._reads().read(reading)
 
 
 def _load(request: LoadRequest) -> LoopModel:
@@ -66,6 +62,7 @@ def _readable(forward: TorchForward, weights: LlamaWeights, path: Path) -> Reada
         forward=forward,
         output=spec.output,
         hidden_size=spec.hidden_size,
+        logits=forward.logits if spec.output == "tokens" else None,
         reward=weights.reward(),
         pad_token=spec.pad_token,
         pooling=read_pooling(path) if spec.output == "none" else "mean",

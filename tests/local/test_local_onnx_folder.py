@@ -49,6 +49,7 @@ def test_what_we_convert_is_complete_in_itself(made: Path) -> None:
     names = {path.name for path in made.iterdir()}
     assert names == {
         "model.onnx",
+        "head.onnx",
         "model.onnx.data",
         "config.json",
         "generation_config.json",
@@ -62,8 +63,11 @@ def test_its_sizes_are_read_from_the_graph(made: Path) -> None:
 
     shape = read_graph(made)
     assert (shape.layers, shape.kv_heads, shape.head_size) == (2, 2, 16)
-    assert shape.vocabulary_size == 260
-    assert not shape.all_positions
+    assert shape.logits is not None
+    assert shape.hidden is not None
+    assert (shape.logits.width, shape.hidden.width) == (260, 64)
+    assert not shape.logits.all_positions
+    assert shape.hidden.all_positions
 
 
 def test_a_missing_graph_is_refused(folder: Path) -> None:
@@ -114,6 +118,22 @@ def test_a_graph_with_other_inputs_is_refused(folder: Path) -> None:
 
     change(folder, edit)
     assert "input_ids" in refusal(folder)
+
+
+def test_weights_outside_the_folder_are_refused_for_the_output_layer_too(folder: Path) -> None:
+    model = onnx.load(folder / "head.onnx", load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = "../elsewhere"
+    (folder / "head.onnx").write_bytes(model.SerializeToString())
+    assert "head.onnx: weights in '../elsewhere'" in refusal(folder)
+
+
+def test_a_graph_that_gives_nothing_is_refused(folder: Path) -> None:
+    def edit(graph: Any) -> None:
+        for output in graph.output[:2]:
+            output.name = f"my_{output.name}"
+
+    change(folder, edit)
+    assert "neither logits nor hidden_states" in refusal(folder)
 
 
 def test_a_provider_that_is_not_in_the_build_is_named_with_those_that_are() -> None:

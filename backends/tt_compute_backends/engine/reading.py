@@ -12,14 +12,14 @@ from tt_compute.errors import ModelLoadError
 from tt_compute.types import Capabilities, Message, ModelInfo
 from tt_compute_backends.engine.backend import LocalBackend
 from tt_compute_backends.engine.runtime import EmbedTexts, RateContinuations, ScoreTexts
-from tt_compute_backends.llama.outputs import folder_output
+from tt_compute_backends.llama.outputs import Output, folder_output
 from tt_compute_backends.text.folder import read_json
 
-__all__ = ["ReadingBackend"]
+__all__ = ["RatingBackend", "ReadingBackend", "draws", "local_output"]
 
 
 class ReadingBackend(LocalBackend):
-    """Satisfies ``Scorer``, ``Embedder`` and ``LikelihoodScorer``; each raises ``BackendError`` as ``warm`` does."""
+    """Satisfies ``Scorer`` and ``Embedder``; each raises ``BackendError`` as ``warm`` does."""
 
     _generates: bool | None = None
     """Whether the model draws samples; None = not looked up yet."""
@@ -28,7 +28,7 @@ class ReadingBackend(LocalBackend):
         """The one model; what it is for is read from its folder's small files before it has been loaded."""
         if self._generates is None:
             own = self._spec.deployment.source.path
-            looked = own is None or await anyio.to_thread.run_sync(_draws, Path(own))
+            looked = own is None or await anyio.to_thread.run_sync(draws, Path(own))
             self._generates = looked
         (model,) = await super().models()
         if self._generates:
@@ -48,6 +48,10 @@ class ReadingBackend(LocalBackend):
         """As in the protocol: pooled hidden states, of length 1."""
         return await self._read(EmbedTexts(texts=tuple(texts)), deadline)
 
+
+class RatingBackend(ReadingBackend):
+    """Satisfies ``LikelihoodScorer``, too."""
+
     async def loglikelihood(
         self,
         messages: Sequence[Message],
@@ -60,11 +64,16 @@ class ReadingBackend(LocalBackend):
         return [sum_nats for (sum_nats,) in await self._read(reading, deadline)]
 
 
-def _draws(path: Path) -> bool:
-    """What cannot be read is told of when it is loaded."""
+def draws(path: Path) -> bool:
+    """Whether the model at ``path`` generates; what cannot be read does, until it is loaded."""
+    return local_output(path) in {"tokens", None}
+
+
+def local_output(path: Path) -> Output | None:
+    """What the model at ``path`` is for; None = it cannot be read, which loading it will tell."""
     if not path.is_dir():
-        return True
+        return "tokens"
     try:
-        return folder_output(path, read_json(path / "config.json")) in {"tokens", None}
+        return folder_output(path, read_json(path / "config.json"))
     except ModelLoadError:
-        return True
+        return None

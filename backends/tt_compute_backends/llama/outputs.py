@@ -10,7 +10,15 @@ import msgspec
 
 from tt_compute.errors import ModelLoadError
 
-__all__ = ["GENERATING", "MODULES", "OUTPUTS", "READABLE", "Output", "folder_output"]
+__all__ = [
+    "GENERATING",
+    "MODULES",
+    "OUTPUTS",
+    "READABLE",
+    "Output",
+    "architecture",
+    "folder_output",
+]
 
 Output = Literal["tokens", "reward", "none"]
 """What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
@@ -51,6 +59,12 @@ def folder_output(folder: Path, config: dict[str, Any]) -> Output | None:
     if named == "tokens" and (folder / MODULES).is_file():
         return "none"
     return named
+
+
+def architecture(model_type: str, output: Output) -> str:
+    """A name that ``folder_output`` reads as ``output``."""
+    ends = {found: end for end, found in reversed(_ENDS.items())} | {"none": "Model"}
+    return model_type.capitalize() + ends[output]
 
 
 def _of(name: str) -> Output | None:

@@ -11,7 +11,7 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.outputs import MODULES
 from tt_compute_backends.text.folder import read_json
 
-__all__ = ["Pooling", "read_pooling"]
+__all__ = ["Pooling", "pooling_documents", "read_pooling"]
 
 Pooling = Literal["mean", "last"]
 
@@ -43,6 +43,12 @@ def read_pooling(folder: Path) -> Pooling:
         if modes == [known]:
             return pooling
     raise ModelLoadError(f"{where}: pooling {modes!r}; read are {' or '.join(_MODES)}")
+
+
+def pooling_documents(pooling: Pooling) -> dict[str, dict[str, Any]]:
+    """Files, by path in the folder, that ``read_pooling`` reads as ``pooling``."""
+    (mode,) = (name for name, known in _MODES.items() if known == pooling)
+    return {f"{_FOLDER}/config.json": {"pooling_mode": mode}}
 
 
 def _flagged(settings: dict[str, Any]) -> list[str]:

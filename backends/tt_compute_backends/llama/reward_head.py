@@ -6,10 +6,12 @@ One row (transformers' ``*ForSequenceClassification`` with one label), or two la
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
-__all__ = ["PREFIX", "reward_layers", "reward_shapes"]
+from tt_compute_backends.llama.spec import F32, RewardLayer
+
+__all__ = ["PREFIX", "reward_layers", "reward_shapes", "reward_tensors"]
 
 PREFIX: Final = "score."
 """What the names of its tensors begin with."""
@@ -32,3 +34,14 @@ def reward_shapes(found: Collection[str], hidden_size: int) -> dict[str, tuple[i
         if bias is not None:
             shapes[bias] = (outputs,)
     return shapes
+
+
+def reward_tensors(layers: Sequence[RewardLayer]) -> dict[str, F32]:
+    """All its tensors by name, to be written."""
+    names = _SINGLE if len(layers) == 1 else _DOUBLE
+    tensors: dict[str, F32] = {}
+    for (weight, bias), layer in zip(names, layers, strict=True):
+        tensors[weight] = layer.weight
+        if bias is not None and layer.bias is not None:
+            tensors[bias] = layer.bias
+    return tensors

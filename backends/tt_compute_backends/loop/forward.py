@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "Forward", "KvCache", "Piece", "ReadingForward"]
+__all__ = ["F32", "CachingModel", "Forward", "KvCache", "Piece", "ReadingForward"]
 
 F32 = NDArray[np.float32]
 
@@ -29,13 +29,8 @@ class KvCache(Protocol):
 CacheT = TypeVar("CacheT", bound=KvCache)
 
 
-class Forward(Protocol[CacheT]):
-    """A loaded model."""
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Width of the logits."""
-        ...
+class CachingModel(Protocol[CacheT]):
+    """A loaded model, whatever is wanted of it."""
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -65,6 +60,17 @@ class Forward(Protocol[CacheT]):
         """Copy the first ``tokens`` tokens of one row to another; the caches may be the same one."""
         ...
 
+    def close(self) -> None: ...
+
+
+class Forward(CachingModel[CacheT], Protocol[CacheT]):
+    """A loaded model that samples are drawn from."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Width of the logits; 0 = it has none, and nothing is drawn from it."""
+        ...
+
     def prefill(self, cache: CacheT, row: int, token_ids: Sequence[int], past_tokens: int) -> F32:
         """Append ``token_ids`` behind the ``past_tokens`` of a row.
 
@@ -86,8 +92,6 @@ class Forward(Protocol[CacheT]):
         """
         ...
 
-    def close(self) -> None: ...
-
 
 class Piece(NamedTuple, Generic[CacheT]):
     """Some tokens of one text, next to those of others in one pass."""
@@ -99,8 +103,8 @@ class Piece(NamedTuple, Generic[CacheT]):
     """Tokens that the row holds already."""
 
 
-class ReadingForward(Forward[CacheT], Protocol[CacheT]):
-    """A loaded model whose hidden states can be had, too."""
+class ReadingForward(CachingModel[CacheT], Protocol[CacheT]):
+    """A loaded model whose hidden states can be had."""
 
     def hidden(self, pieces: Sequence[Piece[CacheT]]) -> F32:
         """Append each piece to its row; no two are of the same row.
@@ -108,8 +112,4 @@ class ReadingForward(Forward[CacheT], Protocol[CacheT]):
         Returns:
             Of every token, piece by piece, its hidden state behind the last norm, [tokens, hidden].
         """
-        ...
-
-    def logits(self, hidden: F32) -> F32:
-        """What the output layer makes of such hidden states, [tokens, vocabulary]; of models that generate."""
         ...

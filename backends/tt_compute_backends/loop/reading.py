@@ -18,7 +18,7 @@ from tt_compute_backends.llama.outputs import Output
 from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.batch import Memory
-from tt_compute_backends.loop.forward import CacheT, KvCache, Piece, ReadingForward
+from tt_compute_backends.loop.forward import F32, CacheT, KvCache, Piece, ReadingForward
 from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards
 from tt_compute_backends.loop.prompts import common_tokens
 from tt_compute_backends.text.sequences import SequenceReader
@@ -51,6 +51,8 @@ class Readable:
     forward: ReadingForward[Any]
     output: Output
     hidden_size: int
+    logits: Callable[[F32], F32] | None = None
+    """The output layer, [tokens, hidden] to [tokens, vocabulary]; None = the model is none that generates."""
     reward: tuple[RewardLayer, ...] = ()
     pad_token: int | None = None
     pooling: Pooling = "mean"
@@ -130,7 +132,8 @@ class TextReader:
             case RateContinuations(messages=messages, texts=continuations):
                 prompt, following = self._sequences.continued(messages, continuations)
                 texts = yield from _made(prompt + tokens for tokens in following)
-                return Likelihoods(self._forward.logits, len(prompt), texts), texts
+                assert model.logits is not None, "a language model has them"
+                return Likelihoods(model.logits, len(prompt), texts), texts
 
     def _shared_tokens(self, harvest: Harvest, texts: Sequence[Tokens]) -> int:
         """Length of what all texts begin with and nothing is wanted of, if computing it once pays."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from tt_compute.errors import OutOfMemory
+from tt_compute.errors import OutOfMemory, UnsupportedError
 from tt_compute.types import Capabilities, GenerateRequest
-from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Prompt, RowParams, RowStep
+from tt_compute_backends.engine.runtime import (
+    Loaded,
+    LoadRequest,
+    Prompt,
+    Reading,
+    RowParams,
+    RowStep,
+    Vectors,
+)
 from tt_compute_backends.loop.batch import Batch, Memory
 from tt_compute_backends.loop.forward import Forward
 from tt_compute_backends.loop.grammar import Grammars
@@ -32,11 +40,11 @@ class LoopModel:
     memory: Memory
     versions: dict[str, str]
     readable: Readable | None = None
-    """The same model, where texts can be read with it; None = its ``Forward`` is no ``ReadingForward``."""
+    """The same model, where texts can be read with it; None = it gives no hidden states."""
 
 
 class LoopRuntime:
-    """Satisfies ``engine.runtime.Runtime``.
+    """Satisfies ``engine.runtime.Runtime`` and ``ReadingRuntime``.
 
     Args:
         load_model: Loads a model; raises ModelLoadError.
@@ -81,17 +89,20 @@ class LoopRuntime:
     def reset(self) -> None:
         self._loaded().batch.clear()
 
+    def read(self, reading: Reading) -> Generator[None, None, Vectors]:
+        reader = self._loaded().reader
+        if reader is None:
+            raise UnsupportedError(
+                "the graph gives what follows a text, and nothing of the text itself",
+                hint="give the model's GGUF file or Hugging Face folder, which is converted",
+            )
+        return reader.read(reading)
+
     def close(self) -> None:
         if self._running is not None:
             self._running.batch.clear()
             self._running.model.forward.close()
             self._running = None
-
-    def _reads(self) -> TextReader:
-        """Of a runtime whose models are all readable."""
-        reader = self._loaded().reader
-        assert reader is not None, "the runtime gives what its models are good for"
-        return reader
 
     def _loaded(self) -> _Running:
         assert self._running is not None, "load() comes first, and nothing after close()"
