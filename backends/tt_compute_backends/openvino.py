@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import anyio.to_thread
 import msgspec
 
-from tt_compute.errors import UnsupportedError
+from tt_compute.errors import ModelLoadError, UnsupportedError
 from tt_compute.types import Capabilities, Converter
 from tt_compute_backends.engine.reading import ReadingBackend, draws, local_output
 from tt_compute_backends.engine.runtime import LoadRequest, Reading, Vectors
@@ -101,6 +101,11 @@ class OpenVinoBackend(ReadingBackend):
         path = await self._env.models.locate(self._spec, "gguf")
         if path.is_dir() and not await anyio.to_thread.run_sync(draws, path):
             return await self._graph_folder(path)
+        if (path / GRAPH_FILE).is_file() and not any(path.glob("*.safetensors")):
+            raise ModelLoadError(
+                f"{path} holds a language model as an ONNX graph, which openvino does not draw from",
+                hint="use the backend onnxruntime, or the model's GGUF file or Hugging Face folder",
+            )
         if not path.is_dir():
             if not self._options.requantise:
                 return path

@@ -260,3 +260,17 @@ def test_a_damaged_folder_is_told_by_its_file(
     )
     with Client(config, environ=environ) as made, pytest.raises(ModelLoadError, match="config"):
         made.embed(["x"], deployment="bad")
+
+
+def test_openvino_says_that_it_draws_from_no_graph(environ: dict[str, str], tmp_path: Path) -> None:
+    """Such a folder holds no weights that it could rewrite."""
+    pytest.importorskip("openvino")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    config = Config.from_mapping(
+        {"deployments": [local("openvino", "graph", tmp_path)]}, environ=environ
+    )
+    with Client(config, environ=environ) as made:
+        with pytest.raises(ModelLoadError, match="ONNX graph") as caught:
+            made.generate(QUESTION, deployment="graph")
+        assert "onnxruntime" in str(caught.value.hint)
