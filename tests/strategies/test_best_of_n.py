@@ -31,6 +31,22 @@ async def test_of_equal_scores_the_lower_index_wins(stage: Stage, ranks: list[in
     assert outcome.winner == 1
 
 
+@pytest.mark.parametrize(("answers", "winner"), [([None, "b", "c"], 2), ([None, None], 0)])
+async def test_a_sample_without_an_answer_wins_only_where_none_has_one(
+    stage: Stage, answers: list[str | None], winner: int
+) -> None:
+    """However much its words are liked, as they may be by a reward model."""
+    outcome = await stage("best_of_n", answers, scores={"": 0.9, "b": 0.1, "c": 0.2}).play()
+    assert outcome.winner == winner
+
+
+async def test_a_sample_that_the_verifier_accepts_wins_though_no_answer_was_found_in_it(
+    stage: Stage,
+) -> None:
+    outcome = await stage("best_of_n", ["a", None], wave=1, scores={"": 1.0, "a": 0.5}).play()
+    assert (outcome.winner, outcome.stop_reason) == (1, "verifier")
+
+
 async def test_an_accepted_sample_ends_the_run_and_stops_the_rest(stage: Stage) -> None:
     """Samples that end later are read to their end and not judged."""
     it = stage("best_of_n", [*"abcdef"], wave=3, scores={"a": 0.0, "b": 1.0, "c": 1.0})

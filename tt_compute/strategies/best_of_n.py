@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import anyio
 import anyio.abc
 
@@ -22,7 +24,8 @@ class BestOfN:
     The first judgement that reaches ``Verifier.accepts_at`` ends the run; what is live or being judged is
     cancelled. Samples are not held back until their turn, as they are for a vote: it is the verifier
     that vouches for the answer, not how many samples gave it. Otherwise the highest score wins, the
-    lower index among equals.
+    lower index among equals; a sample that holds no answer only where none does, since a reward for its
+    words is no use to whoever asked.
 
     Any one sample may be accepted, so that only one by one would nothing be wasted: how many are in
     flight or being judged at once is ``Run.wave``, which the plan chose.
@@ -149,13 +152,21 @@ class _Contest:
         """The best sample, and what to warn of."""
         given = self._judgements.given
         if given:
-            best = min(given, key=lambda i: (-given[i].score, i))
+            best = min(self._electable(given), key=lambda i: (-given[i].score, i))
             return self._collector.ended[best], self._refused(given[best].score)
         self._judgements.raise_if_all_failed()
         self._collector.raise_if_nothing_came()
         unjudged = [one for one in self._collector.by_index() if finished(one)]
         winner = spokesman([one for one in unjudged if one.answer is not None] or unjudged)
         return winner, ("the deadline passed before a sample was judged",) if winner else ()
+
+    def _electable(self, judged: Iterable[int]) -> list[int]:
+        """Of the judged samples those that may win: any where one ended the run, else those that hold an answer."""
+        found = list(judged)
+        if self._reason in {"verifier", "settled"}:
+            return found
+        ended = self._collector.ended
+        return [index for index in found if ended[index].answer is not None] or found
 
     def _refused(self, best_score: float) -> tuple[str, ...]:
         return (f"{self._verifier.name} refused every sample",) if best_score <= 0 else ()
