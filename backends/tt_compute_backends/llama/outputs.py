@@ -20,10 +20,10 @@ __all__ = [
     "folder_output",
 ]
 
-Output = Literal["tokens", "reward", "none"]
-"""What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
-none (models that are made for their hidden states)."""
-OUTPUTS: Final[tuple[Output, ...]] = ("tokens", "reward", "none")
+Output = Literal["tokens", "reward", "steps", "none"]
+"""What the output layer makes of a hidden state: a number for each token, one reward, a verdict on the step that ends
+there (process reward models), or nothing because there is none (models that are made for their hidden states)."""
+OUTPUTS: Final[tuple[Output, ...]] = ("tokens", "reward", "steps", "none")
 GENERATING: Final[tuple[Output, ...]] = ("tokens",)
 
 MODULES: Final = "modules.json"
@@ -32,6 +32,8 @@ _ENDS: Final[dict[str, Output]] = {
     "ForCausalLM": "tokens",
     "ForSequenceClassification": "reward",
     "ForRewardModel": "reward",
+    "ForProcessRewardModel": "steps",
+    "ForTokenClassification": "steps",
 }
 """By how an architecture's name ends."""
 _BARE: Final = re.compile(r"[A-Z][a-z]+\d*Model")

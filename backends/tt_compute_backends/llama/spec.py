@@ -126,5 +126,6 @@ class LlamaWeights(Protocol):
         ...
 
     def reward(self) -> tuple[RewardLayer, ...]:
-        """What makes a reward of a hidden state, with ReLU between the layers; empty = the model gives none."""
+        """What makes a reward of a hidden state, or the two numbers of a verdict on a step (bad, good), with ReLU
+        between the layers; empty = the model gives none."""
         ...
