@@ -47,8 +47,14 @@ _WANTED: Final[dict[type[Reading], tuple[Output, str, str]]] = {
 }
 """Which kind of model a reading needs, what the others do not, and what to do then."""
 _ASKED_OTHERWISE: Final[dict[tuple[type[Reading], Output], str]] = {
-    (ScoreTexts, "steps"): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client",
-    (ScoreSteps, "reward"): "it scores whole texts: verifier scorer=DEPLOYMENT, or score of the client",
+    (
+        ScoreTexts,
+        "steps",
+    ): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client",
+    (
+        ScoreSteps,
+        "reward",
+    ): "it scores whole texts: verifier scorer=DEPLOYMENT, or score of the client",
 }
 """What to do where another reading of the same model is likely meant."""
 
