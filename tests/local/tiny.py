@@ -144,6 +144,29 @@ def reference_hidden(model: Any, token_ids: Sequence[int]) -> NDArray[np.float64
     return hidden
 
 
+def reference_step_scores(
+    model: Any, tokens: Sequence[int], ends: Sequence[int]
+) -> NDArray[np.float64]:
+    """How likely the head of a process reward model finds the second label at each of some places."""
+    x = reference_hidden(model, tokens)[list(ends)]
+    *inner, last = model.reward()
+    for layer in inner:
+        x = np.maximum(x @ layer.weight.T + layer.bias, 0)
+    shares = np.exp(x @ last.weight.T + last.bias)
+    good: NDArray[np.float64] = shares[:, 1] / shares.sum(1)
+    return good
+
+
+def chat_in_steps(question: str, steps: Sequence[str], system: str) -> list[int]:
+    """A solution as a process reward model is shown it, each step's end the last token of the vocabulary."""
+    made = tokenizer(STEP_END)
+    shown = "".join(step + STEP_END for step in steps)
+    ids: list[int] = made.encode(
+        f"<|system|>{system}<|end|><|user|>{question}<|end|><|assistant|>{shown}<|end|>"
+    ).ids
+    return ids
+
+
 def _rms(x: NDArray[Any], scale: F32, epsilon: float) -> NDArray[Any]:
     normed: NDArray[Any] = x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * scale
     return normed
