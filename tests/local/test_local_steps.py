@@ -91,7 +91,8 @@ def finish(work: Generator[None, None, Vectors]) -> Vectors:
         try:
             next(work)
         except StopIteration as done:
-            return done.value
+            found: Vectors = done.value
+            return found
 
 
 def scores(runtime: Any, *solutions: tuple[str, ...], messages: Any = ASKED) -> Vectors:
