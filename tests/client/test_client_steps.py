@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import math
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import tt_compute as tt
@@ -119,19 +120,19 @@ def test_steps_can_be_told(client: Client, scores: Scores) -> None:
     assert row == pytest.approx(scores(steps), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("texts", "told"),
-    [
-        ("one text", "texts must be a list"),
-        (None, "texts must be a list"),
-        ([1], "text 0 must be a list"),
-        ([["fine", 1]], "text 1 is no text"),
-        (["\ud800"], "text"),
-        (["fine", " \n\n "], "text 1 has no steps"),
-        ([[]], "text 0 has no steps"),
-        ([["fine", ""]], "step 1 of text 0 is empty"),
-    ],
-)
+NO_STEPS: list[tuple[Any, str]] = [
+    ("one text", "texts must be a list"),
+    (None, "texts must be a list"),
+    ([1], "text 0 must be a list"),
+    ([["fine", 1]], "text 1 is no text"),
+    (["\ud800"], "text"),
+    (["fine", " \n\n "], "text 1 has no steps"),
+    ([[]], "text 0 has no steps"),
+    ([["fine", ""]], "step 1 of text 0 is empty"),
+]
+
+
+@pytest.mark.parametrize(("texts", "told"), NO_STEPS)
 def test_what_has_no_steps_is_refused(client: Client, texts: Any, told: str) -> None:
     with pytest.raises(InvalidRequestError, match=told):
         client.score_steps(QUESTION, texts, deployment="prm")
@@ -182,10 +183,10 @@ def test_no_plan_samples_from_it(client: Client) -> None:
 @pytest.mark.parametrize(
     ("verifier", "aggregate"),
     [
-        ("steps=prm", np.prod),
-        ("steps=prm,prod", np.prod),
-        ("steps=prm,min", np.min),
-        ("steps=prm,last", lambda row: row[-1]),
+        ("steps=prm", math.prod),
+        ("steps=prm,prod", math.prod),
+        ("steps=prm,min", min),
+        ("steps=prm,last", operator.itemgetter(-1)),
     ],
 )
 def test_the_sample_whose_steps_are_best_wins(

@@ -159,7 +159,8 @@ class TextReader:
     def _stepped(
         self, messages: Sequence[Message], answers: Sequence[Sequence[str]]
     ) -> Generator[None, None, tuple[Harvest, list[Tokens]]]:
-        marks, ends = self._model.steps, []
+        ends: list[tuple[int, ...]] = []
+        marks = self._model.steps
         assert marks is not None, "it goes with the output"
 
         def tokens_of(stepped: Stepped) -> Tokens:
