@@ -261,6 +261,16 @@ async def test_a_process_scorer_sees_the_steps_of_what_was_drawn_to_the_end(
     assert not played.outcome.warnings
 
 
+async def test_a_deployment_that_nobody_can_ask_scores_nothing(
+    play: Play, talk: type[Model]
+) -> None:
+    """As in a run over samples without a client."""
+    beam = Beam(width=2, scorer="steps=somebody")
+    played = await play(beam, talk(grows))
+    assert any("no deployments" in warning for warning in played.outcome.warnings)
+    assert beam.needs.step_scorer == "somebody"
+
+
 async def test_scores_of_other_texts_are_a_warning(play: Play, talk: type[Model]) -> None:
     class Scorer:
         async def score_steps(
