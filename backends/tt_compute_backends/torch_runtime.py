@@ -41,7 +41,8 @@ def _load(request: LoadRequest) -> LoopModel:
     weights = open_weights(path, OUTPUTS)
     generates = weights.spec.output == "tokens"
     text = open_text(path, chat_template=request.chat_template, generates=generates)
-    steps = read_steps(path, weights.spec, text, options.step_separator)
+    spec = weights.spec
+    steps = read_steps(path, spec.output, text, options.step_separator, spec.vocabulary_size)
     forward = TorchForward(weights, device=device, precision=options.dtype)
     return LoopModel(
         forward=forward,

@@ -83,7 +83,7 @@ def chat_model(tiny: Any) -> Any:
 @pytest.fixture
 def plain_model(tiny: Any) -> Any:
     """Shaped as TRL's trainer makes them."""
-    return tiny.TinyModel("llama", output="steps")
+    return tiny.TinyModel("llama", output="plain_steps")
 
 
 def finish(work: Generator[None, None, Vectors]) -> Vectors:
@@ -378,7 +378,7 @@ def test_a_token_that_the_model_has_no_row_for_is_refused(
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_other_than_two_labels_are_refused(tiny: Any, load: Load, layers: int) -> None:
-    model = tiny.TinyModel(output="steps", reward_layers=layers)
+    model = tiny.TinyModel(output="plain_steps" if layers == 1 else "steps", reward_layers=layers)
     model._reward = model._reward_head(layers, 3)
     with pytest.raises(ModelLoadError, match="has 3 labels; a process reward model has two"):
         load(model, step_separator="\n")

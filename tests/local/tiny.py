@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import STEPS, Output
+from tt_compute_backends.llama.reward_head import REWARDING
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -48,7 +49,7 @@ class TinyModel:
             heads=4,
             kv_heads=2,
             head_size=16,
-            vocabulary_size=VOCABULARY + (output == "steps"),
+            vocabulary_size=VOCABULARY + (output in STEPS),
             context_tokens=512,
             norm_epsilon=2.0**-16,
             rope_theta=10_000.0,
@@ -62,7 +63,7 @@ class TinyModel:
         self._head = self._embedding if tied else self._matrix(VOCABULARY, 64)
         self._norm = self._vector(64)
         self._layers = [self._layer() for _ in range(2)]
-        labels = {"reward": 1, "steps": 2}.get(output)
+        labels = REWARDING.get(output)
         self._reward = () if labels is None else self._reward_head(reward_layers, labels)
 
     def embedding(self) -> F32:
@@ -208,7 +209,8 @@ def _rotated(spec: LlamaSpec, x: NDArray[Any]) -> NDArray[Any]:
 _ENDS = {
     ("reward", 1): "ForSequenceClassification",
     ("reward", 2): "ForRewardModel",
-    ("steps", 1): "ForTokenClassification",
+    ("plain_steps", 1): "ForTokenClassification",
+    ("steps", 1): "ForProcessRewardModel",
     ("steps", 2): "ForProcessRewardModel",
 }
 """Of an architecture's name, by output and layers of the head."""
@@ -254,7 +256,7 @@ def write_folder(model: Any, folder: Path, dtype: Any = np.float32, text: Any = 
     if spec.rope_factors:
         config["rope_scaling"] = {"rope_type": "linear", "factor": spec.rope_factors[0]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    made = tokenizer(STEP_END) if spec.output == "steps" else tokenizer()
+    made = tokenizer(STEP_END) if spec.output in STEPS else tokenizer()
     (folder / "tokenizer.json").write_text(
         made.to_str() if text is None else text.tokenizer_json, encoding="utf-8"
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import STEPS, Output
 from tt_compute_backends.llama.spec import F32, RewardLayer
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 
 PREFIX: Final = "score."
 """What the names of its tensors begin with."""
-REWARDING: Final[Mapping[Output, int]] = {"reward": 1, "steps": 2}
+REWARDING: Final[Mapping[Output, int]] = {"reward": 1, "steps": 2, "plain_steps": 2}
 """Kinds of models that have such a head, and the labels that it tells apart."""
 _SINGLE: Final = (("score.weight", None),)
 _BIASED: Final = (("score.weight", "score.bias"),)
@@ -41,7 +41,7 @@ def reward_layers(
     if _DOUBLE[0][0] in found:
         return _DOUBLE
     # The classes with one label have none.
-    biased = output == "steps" and _BIASED[0][1] in found
+    biased = output in STEPS and _BIASED[0][1] in found
     return _BIASED if biased else _SINGLE
 
 
@@ -65,7 +65,7 @@ def check_labels(where: object, found: Mapping[str, Shape], output: Output) -> N
     Raises:
         ModelLoadError: The last layer tells other than two labels apart, bad and good steps.
     """
-    if output != "steps":
+    if output not in STEPS:
         return
     weight, _ = reward_layers(found, output)[-1]
     labels = found.get(weight, ())[:1]
@@ -81,6 +81,6 @@ def reward_tensors(layers: Sequence[RewardLayer]) -> dict[str, F32]:
     tensors: dict[str, F32] = {}
     for (weight, bias), layer in zip(names, layers, strict=True):
         tensors[weight] = layer.weight
-        if bias is not None and layer.bias is not None:
+        if layer.bias is not None:
             tensors[bias] = layer.bias
     return tensors

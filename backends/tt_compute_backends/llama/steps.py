@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.llama.spec import LlamaSpec
-from tt_compute_backends.text.folder import read_json
+from tt_compute_backends.llama.outputs import STEPS, Output
 from tt_compute_backends.text.model import TextModel
 from tt_compute_backends.text.sequences import StepMarks
 
 __all__ = ["read_steps"]
 
-_IN_CHAT: Final = "ForProcessRewardModel"
 _SEPARATOR: Final = "<extra_0>"
 _SYSTEM: Final = "Please reason step by step, and put your final answer within \\boxed{}."
 """Both from https://huggingface.co/Qwen/Qwen2.5-Math-PRM-7B."""
 
 
 def read_steps(
-    folder: Path, spec: LlamaSpec, text: TextModel, separator: str | None
+    folder: Path,
+    output: Output,
+    text: TextModel,
+    separator: str | None,
+    vocabulary_size: int | None = None,
 ) -> StepMarks | None:
     """What the folder, or whoever deploys it, says; None = the model is of another kind.
 
@@ -29,30 +31,30 @@ def read_steps(
 
     Args:
         folder: Where the model is.
-        spec: What it is.
+        output: What it is for.
         text: How it reads.
         separator: The deployment's ``options.step_separator``.
+        vocabulary_size: Tokens that the model knows; None = nobody says.
 
     Raises:
         ModelLoadError: The separator is unknown, or none that the tokenizer has, or the model has no steps.
     """
-    if spec.output != "steps":
+    if output not in STEPS:
         if separator is not None:
             raise ModelLoadError(
                 "options.step_separator is stated, and the model is no process reward model",
                 hint="leave it out",
             )
         return None
-    names: list[Any] = read_json(folder / "config.json").get("architectures") or []
-    if any(str(name).endswith(_IN_CHAT) for name in names):
+    if output == "steps":
         marks = _in_chat(folder, text, _SEPARATOR if separator is None else separator)
     else:
         marks = _plain(folder, text, separator)
     beyond = max((*marks.begin, *marks.tokens), default=0)
-    if beyond >= spec.vocabulary_size:
+    if vocabulary_size is not None and beyond >= vocabulary_size:
         raise ModelLoadError(
             f"{folder}: token {beyond} of the step separator {marks.separator!r} is beyond the model's "
-            f"{spec.vocabulary_size}"
+            f"{vocabulary_size}"
         )
     return marks
 

@@ -16,7 +16,7 @@ from tt_compute_backends.engine.runtime import (
     ScoreTexts,
     Vectors,
 )
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import STEPS, Output
 from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.batch import Memory
@@ -37,20 +37,24 @@ _KINDS: Final[dict[Output, str]] = {
     "tokens": "a language model",
     "reward": "a reward model",
     "steps": "a process reward model",
+    "plain_steps": "a process reward model",
     "none": "an embedding model",
 }
-_WANTED: Final[dict[type[Reading], tuple[Output, str, str]]] = {
-    ScoreTexts: ("reward", "scores no texts", "a reward model, or judge=DEPLOYMENT"),
-    ScoreSteps: ("steps", "scores no steps", "a process reward model"),
-    EmbedTexts: ("none", "embeds no texts", "an embedding model"),
-    RateContinuations: ("tokens", "knows no likelihoods", "a language model"),
+_WANTED: Final[dict[type[Reading], tuple[tuple[Output, ...], str, str]]] = {
+    ScoreTexts: (("reward",), "scores no texts", "a reward model, or judge=DEPLOYMENT"),
+    ScoreSteps: (STEPS, "scores no steps", "a process reward model"),
+    EmbedTexts: (("none",), "embeds no texts", "an embedding model"),
+    RateContinuations: (("tokens",), "knows no likelihoods", "a language model"),
 }
-"""Which kind of model a reading needs, what the others do not, and what to do then."""
+"""Which kinds of model a reading needs, what the others do not, and what to do then."""
 _ASKED_OTHERWISE: Final[dict[tuple[type[Reading], Output], str]] = {
-    (
-        ScoreTexts,
-        "steps",
-    ): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client",
+    **{
+        (
+            ScoreTexts,
+            kind,
+        ): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client"
+        for kind in STEPS
+    },
     (
         ScoreSteps,
         "reward",
@@ -130,7 +134,7 @@ class TextReader:
 
     def _check(self, reading: Reading) -> None:
         wanted, what, hint = _WANTED[type(reading)]
-        if self._model.output != wanted:
+        if self._model.output not in wanted:
             raise UnsupportedError(
                 f"the model is {_KINDS[self._model.output]} and {what}",
                 hint=_ASKED_OTHERWISE.get(
