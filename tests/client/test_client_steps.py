@@ -1,4 +1,4 @@
-"""Tiny process reward models, as deployments of the torch backend, asked by a client."""
+"""Tiny process reward models, as deployments of local backends, asked by a client."""
 
 from __future__ import annotations
 
@@ -61,6 +61,18 @@ def folders(
     return {name: tiny.write_folder(model, base / name) for name, model in models.items()}
 
 
+def local(name: str, folder: Path, backend: str, **options: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "backend": backend,
+        "model": {"id": f"tiny-{name}"},
+        "hardware": "x86-cpu",
+        "source": {"path": str(folder)},
+        "placement": {"process": "inline", "threads": 1},
+        "options": options,
+    }
+
+
 @pytest.fixture
 def client(environ: dict[str, str], folders: dict[str, Path]) -> Iterator[Client]:
     scripted = {
@@ -70,19 +82,8 @@ def client(environ: dict[str, str], folders: dict[str, Path]) -> Iterator[Client
         "hardware": "mock",
         "options": {"rules": [{"pattern": ".", "script": SAMPLES}]},
     }
-    local = [
-        {
-            "id": name,
-            "backend": "torch",
-            "model": {"id": f"tiny-{name}"},
-            "hardware": "x86-cpu",
-            "source": {"path": str(folder)},
-            "placement": {"process": "inline", "threads": 1},
-            "options": {"dtype": "fp32"},
-        }
-        for name, folder in folders.items()
-    ]
-    config = Config.from_mapping({"deployments": [scripted, *local]}, environ=environ)
+    entries = [local(name, folder, "torch", dtype="fp32") for name, folder in folders.items()]
+    config = Config.from_mapping({"deployments": [scripted, *entries]}, environ=environ)
     with Client(config, environ=environ) as made:
         yield made
 
@@ -112,6 +113,27 @@ def test_steps_of_a_whole_text_end_at_blank_lines(client: Client, scores: Scores
     rows = client.score_steps(QUESTION, texts, deployment="prm")
     assert rows[0] == pytest.approx(scores(SAMPLES[1].split("\n\n")), abs=1e-4)
     assert rows[1] == pytest.approx(scores(["Only one."]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "near"),
+    [("onnxruntime", {"precision": "fp32"}, 1e-4), ("openvino", {"reproducible": True}, 0.05)],
+)
+def test_steps_are_scored_by_every_local_backend(
+    environ: dict[str, str],
+    folders: dict[str, Path],
+    scores: Scores,
+    backend: str,
+    options: dict[str, Any],
+    near: float,
+) -> None:
+    """OpenVINO's weights have 8 bits."""
+    pytest.importorskip(backend)
+    entry = local("prm", folders["prm"], backend, **options)
+    config = Config.from_mapping({"deployments": [entry]}, environ=environ)
+    with Client(config, environ=environ) as made:
+        (row,) = made.score_steps(QUESTION, [SAMPLES[1]], deployment="prm")
+    assert row == pytest.approx(scores(SAMPLES[1].split("\n\n")), abs=near)
 
 
 def test_steps_can_be_told(client: Client, scores: Scores) -> None:

@@ -1,4 +1,4 @@
-"""What torch's process reward models say of steps is what the arithmetic says of each solution alone."""
+"""What process reward models say of steps is what the arithmetic says of each solution alone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,11 @@ from tt_compute.errors import (
 from tt_compute.types import GenerateRequest, Message, SamplingParams
 from tt_compute_backends.engine.runtime import (
     EmbedTexts,
-    LoadRequest,
     RateContinuations,
     ScoreSteps,
     ScoreTexts,
     Vectors,
 )
-
-pytest.importorskip("torch")
 
 QUESTION = "What is six times seven?"
 ASKED = (Message(role="user", content=QUESTION),)
@@ -42,7 +39,7 @@ Load = Callable[..., Any]
 
 
 @pytest.fixture
-def load(tmp_path: Path, tiny: Any) -> Load:
+def load(open_folder: Load, tmp_path: Path, tiny: Any) -> Load:
     """Loads a tiny model, written to a folder that may be changed first, in float32."""
 
     def make(
@@ -51,25 +48,9 @@ def load(tmp_path: Path, tiny: Any) -> Load:
         template: str | None = None,
         **options: Any,
     ) -> Any:
-        from tt_compute_backends.torch_runtime import TorchRuntime
-
         folder = tiny.write_folder(model, tmp_path / "model")
         change(folder)
-        runtime = TorchRuntime()
-        runtime.load(
-            LoadRequest(
-                runtime="tt_compute_backends.torch_runtime:TorchRuntime",
-                model_path=str(folder),
-                device="cpu",
-                threads=1,
-                max_rows=4,
-                chat_template=template,
-                memory_bytes=None,
-                max_context_tokens=None,
-                options={"dtype": "fp32", **options},
-            )
-        )
-        return runtime
+        return open_folder(folder, {"chat_template": template}, **options)
 
     return make
 
@@ -235,6 +216,7 @@ def test_solutions_read_together_are_as_if_alone(
         np.testing.assert_allclose(row, scores(runtime, solution)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"], indirect=True)
 def test_steps_that_all_solutions_begin_with_are_computed_once_and_scored_for_each(
     tiny: Any, chat_model: Any, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
