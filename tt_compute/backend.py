@@ -208,7 +208,21 @@ class ProcessScorer(Protocol):
         steps: Sequence[Sequence[str]],
         *,
         deadline: float | None = None,
-    ) -> Sequence[Sequence[float]]: ...
+    ) -> Sequence[Sequence[float]]:
+        """How good each step is, seen with those before it; for each completion as many scores as it has steps.
+
+        Args:
+            messages: What the completions answer.
+            steps: Of each completion, at least one; they need not be the whole of it. White space around a
+                step need not be read.
+            deadline: On the backend's clock.
+
+        Raises:
+            UnsupportedError: The deployment's model scores no steps.
+            InvalidRequestError, DeadlineExceeded: As ``Scorer.score``; also a completion without steps, or a
+                step in which nothing is said.
+        """
+        ...
 
 
 @runtime_checkable

@@ -44,8 +44,9 @@ def check_generates(capabilities: Capabilities) -> None:
 def draws_nothing() -> UnsupportedError:
     """What a deployment whose model does not generate says to whoever wants samples of it."""
     return UnsupportedError(
-        "this deployment's model draws no samples: it is a reward or an embedding model",
-        hint="verifier scorer=DEPLOYMENT or equal semantic=DEPLOYMENT,THRESHOLD ask it; sample from another",
+        "this deployment's model draws no samples: it is a reward model, a process reward model or an embedding model",
+        hint="verifier scorer=DEPLOYMENT or steps=DEPLOYMENT or equal semantic=DEPLOYMENT,THRESHOLD ask it; "
+        "sample from another",
     )
 
 

@@ -30,6 +30,7 @@ from tt_compute.strategies.collecting import finished
 from tt_compute.types import Clock, DeploymentSpec, Failed, GenerateRequest, Reliability
 from tt_compute.verify.answer_task import AnswerTask
 from tt_compute.verify.base import Verifier
+from tt_compute.verify.steps import ScoreSteps
 from tt_compute.verify.verifiers import reliability_of
 from tt_compute.watching import StreamEvent, Watch
 
@@ -48,6 +49,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerateRequest
     task: AnswerTask
     verifier: Verifier | None
+    score_steps: ScoreSteps | None
+    """As in ``Run``."""
     judging: Ledger
     """Of the models that judge, apart from the run's own."""
     seed: int
@@ -136,6 +139,7 @@ class Execution:
                     sampling=job.request.sampling,
                     open=self._openings.further,
                     legs=_legs(job.chosen),
+                    score_steps=job.score_steps,
                 )
             )
             if not isawaitable(begun):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tt_compute.backend import Embedder, Scorer
+from tt_compute.backend import Embedder, ProcessScorer, Scorer
 from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import BackendError, InvalidRequestError, UnsupportedError
 from tt_compute.planning.types import Objective
@@ -20,8 +20,9 @@ from tt_compute.types import (
 from tt_compute.verify.equality import Embed
 from tt_compute.verify.judge import Ask
 from tt_compute.verify.scorer import Score
+from tt_compute.verify.steps import ScoreSteps
 
-__all__ = ["asker", "embedder", "scorer", "unable"]
+__all__ = ["asker", "embedder", "scorer", "step_scorer", "unable"]
 
 MAX_TOKENS = 2048
 """Of a verdict with the reasons for it."""
@@ -67,6 +68,25 @@ def scorer(setup: Setup, deployment: str, objective: Objective) -> Score:
         return await backend.score(messages, texts)
 
     return score
+
+
+def step_scorer(setup: Setup, deployment: str, objective: Objective) -> ScoreSteps:
+    """How a deployment scores the steps of completions; what that takes is not counted.
+
+    Raises:
+        UnknownNameError, InvalidRequestError: As ``asker``.
+    """
+    spec = _permitted(setup, deployment, objective)
+
+    async def score_steps(
+        messages: Sequence[Message], steps: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float]]:
+        backend = await setup.backend(spec)
+        if not isinstance(backend, ProcessScorer):
+            raise unable(spec, "score steps")
+        return await backend.score_steps(messages, steps)
+
+    return score_steps
 
 
 def embedder(setup: Setup, deployment: str, objective: Objective) -> Embed:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
-from tt_compute.backend import Embedder, LikelihoodScorer, Scorer
+from tt_compute.backend import Embedder, LikelihoodScorer, ProcessScorer, Scorer
 from tt_compute.errors import InvalidRequestError
 from tt_compute.judging import unable
 from tt_compute.planning.types import Objective
@@ -13,6 +14,7 @@ from tt_compute.prompts import Prompt, to_messages
 from tt_compute.sampling import check_encodable
 from tt_compute.setup import Setup
 from tt_compute.sync import BackgroundLoop
+from tt_compute.verify.steps import split_steps
 
 __all__ = ["AsyncReading", "Reading"]
 
@@ -53,6 +55,42 @@ class AsyncReading:
         if not isinstance(backend, Scorer):
             raise unable(spec, "score completions")
         return [*await backend.score(messages, _checked(texts), deadline=deadline)]
+
+    async def score_steps(
+        self,
+        prompt: Prompt,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        deployment: str,
+        system: str | None = None,
+        max_latency_s: float | None = None,
+    ) -> list[list[float]]:
+        """Have a process reward model say how good each step of each text is, as an answer to ``prompt``.
+
+        Args:
+            prompt: A string or messages.
+            texts: Whole ones, whose steps end at blank lines as those of ``beam`` do, or each as a list of its
+                steps. A step is seen with those before it.
+            deployment: Of a process reward model; its scores are probabilities, 1 = good.
+            system: As for ``score``.
+            max_latency_s: As for ``score``.
+
+        Returns:
+            For each text as many scores as it has steps.
+
+        Raises:
+            UnsupportedError: The deployment's backend or its model scores no steps.
+            UsageError: As for ``score``; also a text without steps, or a step in which nothing is said.
+            TTComputeError: As ``score``.
+        """
+        deadline = self._deadline(max_latency_s)
+        messages = to_messages(prompt, system=system)
+        spec = self._setup.permitted(deployment)
+        backend = await self._setup.backend(spec)
+        if not isinstance(backend, ProcessScorer):
+            raise unable(spec, "score steps")
+        rows = await backend.score_steps(messages, _in_steps(texts), deadline=deadline)
+        return [[*row] for row in rows]
 
     async def embed(
         self, texts: Sequence[str], *, deployment: str, max_latency_s: float | None = None
@@ -137,6 +175,22 @@ class Reading(ABC):
             )
         )
 
+    def score_steps(
+        self,
+        prompt: Prompt,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        deployment: str,
+        system: str | None = None,
+        max_latency_s: float | None = None,
+    ) -> list[list[float]]:
+        """As ``AsyncClient.score_steps``."""
+        return self._loop.run(
+            self._client.score_steps(
+                prompt, texts, deployment=deployment, system=system, max_latency_s=max_latency_s
+            )
+        )
+
     def embed(
         self, texts: Sequence[str], *, deployment: str, max_latency_s: float | None = None
     ) -> list[list[float]]:
@@ -166,13 +220,31 @@ class Reading(ABC):
         )
 
 
+def _in_steps(texts: object) -> tuple[tuple[str, ...], ...]:
+    """The steps of each text; what is no text, and no list of them, is refused."""
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise _no_list("texts", texts)
+    given = cast("Sequence[object]", texts)
+    steps = tuple(
+        split_steps(*_checked([text])) if isinstance(text, str) else _checked(text, f"text {place}")
+        for place, text in enumerate(given)
+    )
+    if () in steps:
+        raise InvalidRequestError(f"text {steps.index(())} has no steps", hint="leave it out")
+    return steps
+
+
+def _no_list(name: str, given: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{name} must be a list of texts, got {type(given).__name__}",
+        hint="put a single one into a list",
+    )
+
+
 def _checked(texts: object, name: str = "texts") -> tuple[str, ...]:
     """Refuse one text in the place of several, and what is no text."""
     if isinstance(texts, str) or not isinstance(texts, Sequence):
-        raise InvalidRequestError(
-            f"{name} must be a list of texts, got {type(texts).__name__}",
-            hint="put a single one into a list",
-        )
+        raise _no_list(name, texts)
     for place, text in enumerate(texts):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - what is checked
         if not isinstance(text, str):
             raise InvalidRequestError(f"text {place} is no text")

@@ -14,7 +14,7 @@ from tt_compute.dispatch.ledger import Ledger
 from tt_compute.errors import InfeasibleError, InvalidRequestError
 from tt_compute.execution import Execution, Job
 from tt_compute.foresight import foreseen
-from tt_compute.judging import asker, embedder, scorer
+from tt_compute.judging import asker, embedder, scorer, step_scorer
 from tt_compute.openings import Rung
 from tt_compute.options import SolveOptions, checked
 from tt_compute.planning.premises import premise_of
@@ -41,6 +41,7 @@ from tt_compute.types import (
 from tt_compute.verify.base import Equality, Readied, Verifier
 from tt_compute.verify.equality import get_equality
 from tt_compute.verify.specs import VerifierTools, get_verifier, task_of_verifier
+from tt_compute.verify.steps import ScoreSteps
 from tt_compute.verify.tasks import AnswerTask, detect_task, get_task
 from tt_compute.verify.verifiers import reliability_of
 from tt_compute.vote_options import check_vote_options
@@ -59,6 +60,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     task: AnswerTask
     verifier: Verifier | None
+    score_steps: ScoreSteps | None
+    """How the deployment that the strategy names scores steps."""
     judging: Ledger
     """What judging models take."""
     response_format: JsonSchemaFormat | None
@@ -99,6 +102,7 @@ class Requests:
         tools = self._tools(options, judging)
         judge = None if verifier is None else get_verifier(verifier, task, tools=tools)
         request = _request(options, kind, messages, judge)
+        score_steps = self._step_scorer(options)
         if made is None:
             plan = await self._decide(request, options)
             spent_us = (self._setup.clock.now() - started) * 1e6 - plan.elapsed_us
@@ -110,6 +114,7 @@ class Requests:
             messages=messages,
             task=task,
             verifier=judge,
+            score_steps=score_steps,
             judging=judging,
             response_format=options.get("response_format"),
             seed=_seed(request.sampling),
@@ -176,8 +181,15 @@ class Requests:
             sandbox=self._setup.sandbox,
             judge=lambda name: asker(self._setup, name, objective, judging),
             scorer=lambda name: scorer(self._setup, name, objective),
+            steps=lambda name: step_scorer(self._setup, name, objective),
             response_format=options.get("response_format"),
         )
+
+    def _step_scorer(self, options: SolveOptions) -> ScoreSteps | None:
+        named = needs_of(_pinned(options)).step_scorer
+        if named is None:
+            return None
+        return step_scorer(self._setup, named, self._objective(options))
 
     def _premise(self, deployment: str, task: TaskKind) -> Premise:
         known = self._premises.get((deployment, task))
@@ -209,6 +221,8 @@ class Requests:
             if isinstance(judge, Readied):
                 # Before a sample is paid for that nothing could judge.
                 await judge.ready()
+        if prepared.score_steps is not None:
+            await prepared.score_steps((), ())
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
         sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit)
@@ -237,6 +251,7 @@ class Requests:
             request=request,
             task=prepared.task,
             verifier=prepared.verifier,
+            score_steps=prepared.score_steps,
             judging=prepared.judging,
             seed=prepared.seed,
             started=prepared.started,

@@ -73,6 +73,38 @@ class ChatRenderer:
         rendered = self._template(_turns(messages, shown), False)  # noqa: FBT003 - RenderTemplate's shape
         return _pieces(rendered, mark)
 
+    def render_steps(
+        self, messages: Sequence[Message], steps: Sequence[str], separator: str
+    ) -> tuple[str, ...]:
+        """A conversation that ends with an answer in steps, in pieces: a separator stands behind each step.
+
+        Args:
+            messages: What is answered.
+            steps: Of the answer; the separator's text in them stays text if it is among the control tokens.
+            separator: It.
+
+        Raises:
+            InvalidRequestError: The template refuses the conversation.
+            UnsupportedError: The template leaves a part of the answer out, or repeats it.
+        """
+        contents = [message.text for message in messages]
+        mark, end = _unused([*contents, *steps], 2)
+        shown = [self._break_control(text, mark) for text in contents]
+        answer = "".join(self._break_control(step, mark) + end for step in steps)
+        turns = [*_turns(messages, shown), {"role": "assistant", "content": answer}]
+        rendered = self._template(turns, False)  # noqa: FBT003 - RenderTemplate's shape
+        if rendered.count(end) != len(steps):
+            raise UnsupportedError(
+                "the model's chat template does not show all steps of the assistant's message, once each",
+                hint="give another one in the model's profile: `chat_template`",
+            )
+        return _pieces(rendered.replace(end, separator), mark)
+
+    def broken(self, text: str) -> tuple[str, ...]:
+        """Content in pieces, none of which holds a control token's text."""
+        (mark,) = _unused([text], 1)
+        return _pieces(self._break_control(text, mark), mark)
+
     def _break_control(self, text: str, mark: str) -> str:
         return text if self._control is None else self._control.sub(rf"\1{mark}", text)
 

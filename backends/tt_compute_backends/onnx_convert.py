@@ -20,7 +20,7 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.open import open_weights
 from tt_compute_backends.llama.outputs import OUTPUTS, architecture
 from tt_compute_backends.llama.pooling import pooling_documents, read_pooling
-from tt_compute_backends.llama.reward_head import reward_tensors
+from tt_compute_backends.llama.reward_head import REWARDING, reward_tensors
 from tt_compute_backends.llama.spec import LlamaSpec
 from tt_compute_backends.onnx_files import REWARD_FILE, GraphPrecision
 from tt_compute_backends.onnx_graph import write_graph
@@ -40,7 +40,7 @@ def convert(source: Path, target: Path, precision: GraphPrecision) -> None:
     output = weights.spec.output
     text = open_text(source, generates=output == "tokens")
     write_graph(weights, target, precision)
-    if output == "reward":
+    if output in REWARDING:
         (target / REWARD_FILE).write_bytes(save(reward_tensors(weights.reward())))
     documents = _documents(weights.spec, text, precision)
     if output == "none":

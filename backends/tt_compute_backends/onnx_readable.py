@@ -11,13 +11,15 @@ import msgspec
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.outputs import READABLE, Output, folder_output
 from tt_compute_backends.llama.pooling import read_pooling
-from tt_compute_backends.llama.reward_head import reward_layers, reward_shapes
+from tt_compute_backends.llama.reward_head import REWARDING, reward_layers, reward_shapes
 from tt_compute_backends.llama.safetensors_file import SafetensorsFile
 from tt_compute_backends.llama.spec import RewardLayer
+from tt_compute_backends.llama.steps import read_steps
 from tt_compute_backends.loop.forward import F32, ReadingForward
 from tt_compute_backends.loop.reading import Readable
 from tt_compute_backends.onnx_files import REWARD_FILE
 from tt_compute_backends.text.folder import read_json
+from tt_compute_backends.text.model import TextModel
 
 __all__ = ["context_tokens", "read_output", "read_readable"]
 
@@ -26,6 +28,7 @@ _DEFAULT_CONTEXT_TOKENS = 2048
 
 class _Config(msgspec.Struct, frozen=True, kw_only=True):
     pad_token_id: int | None = None
+    vocab_size: int | None = None
     max_position_embeddings: int = _DEFAULT_CONTEXT_TOKENS
 
 
@@ -56,6 +59,9 @@ def read_readable(
     output: Output,
     forward: ReadingForward[Any],
     hidden_size: int,
+    text: TextModel,
+    *,
+    step_separator: str | None,
     logits: Callable[[F32], F32] | None = None,
 ) -> Readable:
     """The loaded model with what is to be made of its hidden states; ``logits`` as in ``Readable``.
@@ -63,14 +69,18 @@ def read_readable(
     Raises:
         ModelLoadError: A file beside the graph is missing or damaged, or does not fit it.
     """
+    config = _config(folder)
     return Readable(
         forward=forward,
         output=output,
         hidden_size=hidden_size,
         logits=logits,
-        reward=_read_reward(folder / REWARD_FILE, hidden_size) if output == "reward" else (),
-        pad_token=_config(folder).pad_token_id,
+        reward=_read_reward(folder / REWARD_FILE, hidden_size, output)
+        if output in REWARDING
+        else (),
+        pad_token=config.pad_token_id,
         pooling=read_pooling(folder) if output == "none" else "mean",
+        steps=read_steps(folder, output, text, step_separator, config.vocab_size),
     )
 
 
@@ -82,14 +92,14 @@ def _config(folder: Path) -> _Config:
         raise ModelLoadError(f"{path}: {error}") from error
 
 
-def _read_reward(path: Path, hidden_size: int) -> tuple[RewardLayer, ...]:
+def _read_reward(path: Path, hidden_size: int, output: Output) -> tuple[RewardLayer, ...]:
     file = SafetensorsFile(path)
-    for name, shape in reward_shapes(file.shapes, hidden_size).items():
+    for name, shape in reward_shapes(file.shapes, hidden_size, output).items():
         if file.shapes.get(name) != shape or not file.readable(name):
             raise ModelLoadError(
                 f"{path}: {name} is {file.shapes.get(name)}, expected {shape} in F32, F16 or BF16"
             )
     return tuple(
         RewardLayer(weight=file.read(weight), bias=None if bias is None else file.read(bias))
-        for weight, bias in reward_layers(file.shapes)
+        for weight, bias in reward_layers(file.shapes, output)
     )

@@ -60,7 +60,15 @@ def _load(request: LoadRequest) -> LoopModel:
         readable=(
             None
             if states is None
-            else read_readable(folder, output, forward, states.width, forward.logits)
+            else read_readable(
+                folder,
+                output,
+                forward,
+                states.width,
+                text,
+                step_separator=options.step_separator,
+                logits=forward.logits,
+            )
         ),
     )
 

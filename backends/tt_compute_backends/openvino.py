@@ -41,6 +41,8 @@ class OpenVinoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     batched_tokens: Annotated[int, msgspec.Meta(ge=16, le=65536)] = 256
     """Most tokens in one step. A long prompt is prefilled in pieces of this size, between which
     others decode and deadlines are seen; larger gains nothing on a CPU."""
+    step_separator: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """As in ``loop.options.LoopOptions``."""
 
     def __post_init__(self) -> None:
         if self.reproducible and self.kv_cache_precision not in {None, "f32"}:

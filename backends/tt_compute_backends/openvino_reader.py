@@ -107,7 +107,14 @@ class _ReadingModel:
         )
         self.capabilities = loop_capabilities(loop_options, generates=False)
         self.max_tokens = memory.max_tokens
-        readable = read_readable(folder, output, self.forward, self.forward.hidden_size)
+        readable = read_readable(
+            folder,
+            output,
+            self.forward,
+            self.forward.hidden_size,
+            text,
+            step_separator=options.step_separator,
+        )
         sequences = SequenceReader(text, memory.max_tokens)
         self.reader = TextReader(readable, sequences, memory, lambda: 0)
 

@@ -13,10 +13,12 @@ from tt_compute_backends.llama.open import open_weights
 from tt_compute_backends.llama.outputs import OUTPUTS
 from tt_compute_backends.llama.pooling import read_pooling
 from tt_compute_backends.llama.spec import LlamaWeights
+from tt_compute_backends.llama.steps import read_steps
 from tt_compute_backends.loop.options import loop_capabilities, loop_memory
 from tt_compute_backends.loop.reading import Readable
 from tt_compute_backends.loop.runtime import LoopModel, LoopRuntime
 from tt_compute_backends.text.model import open_text
+from tt_compute_backends.text.sequences import StepMarks
 from tt_compute_backends.torch import TorchOptions
 from tt_compute_backends.torch_forward import TorchForward
 
@@ -39,6 +41,8 @@ def _load(request: LoadRequest) -> LoopModel:
     weights = open_weights(path, OUTPUTS)
     generates = weights.spec.output == "tokens"
     text = open_text(path, chat_template=request.chat_template, generates=generates)
+    spec = weights.spec
+    steps = read_steps(path, spec.output, text, options.step_separator, spec.vocabulary_size)
     forward = TorchForward(weights, device=device, precision=options.dtype)
     return LoopModel(
         forward=forward,
@@ -52,11 +56,13 @@ def _load(request: LoadRequest) -> LoopModel:
             free_bytes=forward.free_bytes(),
         ),
         versions={"torch": str(torch.__version__)},
-        readable=_readable(forward, weights, path),
+        readable=_readable(forward, weights, path, steps),
     )
 
 
-def _readable(forward: TorchForward, weights: LlamaWeights, path: Path) -> Readable:
+def _readable(
+    forward: TorchForward, weights: LlamaWeights, path: Path, steps: StepMarks | None
+) -> Readable:
     spec = weights.spec
     return Readable(
         forward=forward,
@@ -66,6 +72,7 @@ def _readable(forward: TorchForward, weights: LlamaWeights, path: Path) -> Reada
         reward=weights.reward(),
         pad_token=spec.pad_token,
         pooling=read_pooling(path) if spec.output == "none" else "mean",
+        steps=steps,
     )
 
 

@@ -147,7 +147,8 @@ class FakeRuntime:
     def read(self, reading: Reading) -> Generator[None, None, Vectors]:
         try:
             rows: Vectors = []
-            for text in reading.texts:
+            for given in reading.texts:
+                text = given if isinstance(given, str) else " ".join(given)
                 settings = dict(word.split("=") for word in text.split())
                 count = int(settings.get("passes", 1))
                 for number in range(1, count + 1):

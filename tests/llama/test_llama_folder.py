@@ -168,7 +168,8 @@ def test_a_config_that_is_none_is_refused(config: str, make_folder: MakeFolder) 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"architectures": ["LlamaForTokenClassification"]}, "LlamaForTokenClassification"),
+        ({"architectures": ["LlamaForQuestionAnswering"]}, "LlamaForQuestionAnswering"),
+        ({"architectures": ["LlamaForTokenClassification"]}, r"no tensor score\.weight"),
         ({"architectures": ["LlamaForRewardModelWithGating"]}, r"\*ForRewardModel"),
         ({"architectures": "LlamaModel"}, "architectures"),
         ({"architectures": []}, "architectures"),
@@ -197,6 +198,23 @@ def test_a_head_that_gives_no_reward_is_refused(
     tensors: Any, reason: str, make_folder: MakeFolder
 ) -> None:
     config = {"architectures": ["LlamaForSequenceClassification"]}
+    with pytest.raises(ModelLoadError, match=reason):
+        open_weights(make_folder(config=config, tensors=tensors), OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"score.weight": ones(9, 64), "score.bias": ones(9)}, r"score\.weight has 9 labels"),
+        ({"score.weight": ones(2, 64), "score.bias": ones(1)}, r"score\.bias is \(1,\)"),
+        ({"score.weight": ones(2)}, r"score\.weight is \(2,\), expected \(2, 64\)"),
+    ],
+    ids=["labels", "bias", "flat"],
+)
+def test_a_head_that_judges_no_steps_is_refused(
+    tensors: Any, reason: str, make_folder: MakeFolder
+) -> None:
+    config = {"architectures": ["LlamaForTokenClassification"]}
     with pytest.raises(ModelLoadError, match=reason):
         open_weights(make_folder(config=config, tensors=tensors), OUTPUTS)
 

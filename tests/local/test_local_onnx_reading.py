@@ -161,7 +161,7 @@ def test_a_reward_head_of_another_shape_is_refused(convert: Convert) -> None:
     ("change", "told"),
     [
         ({"pad_token_id": "x"}, "pad_token_id"),
-        ({"architectures": ["LlamaForTokenClassification"]}, "LlamaForTokenClassification"),
+        ({"architectures": ["LlamaForQuestionAnswering"]}, "LlamaForQuestionAnswering"),
         ({"max_position_embeddings": "many"}, "max_position_embeddings"),
     ],
 )

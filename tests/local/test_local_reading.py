@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Generator
 from functools import partial
@@ -23,7 +22,6 @@ from tt_compute.types import GenerateRequest, Message, SamplingParams
 from tt_compute_backends.engine.reading import draws
 from tt_compute_backends.engine.runtime import (
     EmbedTexts,
-    LoadRequest,
     RateContinuations,
     ScoreTexts,
     Vectors,
@@ -41,32 +39,6 @@ MODULES = [
 Load = Callable[..., Any]
 
 
-def _torch(folder: Path) -> tuple[str, Path, dict[str, Any]]:
-    pytest.importorskip("torch")
-    return "torch_runtime:TorchRuntime", folder, {"dtype": "fp32"}
-
-
-def _onnxruntime(folder: Path) -> tuple[str, Path, dict[str, Any]]:
-    pytest.importorskip("onnxruntime")
-    return "onnx_runtime:OnnxRuntime", _converted(folder), {}
-
-
-def _openvino(folder: Path) -> tuple[str, Path, dict[str, Any]]:
-    pytest.importorskip("openvino")
-    # Otherwise it computes in what the processor is quickest at, such as bf16.
-    return "openvino_reader:OpenVinoReader", _converted(folder), {"reproducible": True}
-
-
-def _converted(folder: Path) -> Path:
-    from tt_compute_backends.onnx_convert import convert
-
-    target = folder.with_name("graph")
-    target.mkdir(exist_ok=True)
-    convert(folder, target, "fp32")
-    return target
-
-
-RUNTIMES = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino}
 GENERATING = ("torch", "onnxruntime")
 """Those that read language models, too."""
 
@@ -76,15 +48,8 @@ def only(*runtimes: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("runtime", runtimes, indirect=True)
 
 
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    """Name of one that reads texts."""
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
-def load(runtime: str, tiny: Any, tmp_path: Path) -> Load:
+def load(runtime: str, open_folder: Load, tiny: Any, tmp_path: Path) -> Load:
     """Loads a tiny model, written to a folder, in float32."""
 
     def make(model: Any, limits: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -92,23 +57,7 @@ def load(runtime: str, tiny: Any, tmp_path: Path) -> Load:
         tiny.write_folder(model, folder)
         if runtime not in GENERATING and draws(folder):
             pytest.skip(f"{runtime} reads no language models")
-        place, path, exact = RUNTIMES[runtime](folder)
-        module, _, name = place.partition(":")
-        made = getattr(importlib.import_module(f"tt_compute_backends.{module}"), name)()
-        values: dict[str, Any] = {"memory_bytes": None, "max_context_tokens": None}
-        made.load(
-            LoadRequest(
-                runtime=f"tt_compute_backends.{place}",
-                model_path=str(path),
-                device="CPU" if runtime == "openvino" else "cpu",
-                threads=1,
-                max_rows=4,
-                chat_template=None,
-                options=exact | options,
-                **(values | (limits or {})),
-            )
-        )
-        return made
+        return open_folder(folder, limits or {}, **options)
 
     return make
 

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import STEPS, Output
+from tt_compute_backends.llama.reward_head import REWARDING
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 CONTROL = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
 VOCABULARY = 256 + len(CONTROL)
+STEP_END = "<extra_0>"
+"""The last token of process reward models, and of no others."""
 
 
 class TinyModel:
@@ -46,7 +49,7 @@ class TinyModel:
             heads=4,
             kv_heads=2,
             head_size=16,
-            vocabulary_size=VOCABULARY,
+            vocabulary_size=VOCABULARY + (output in STEPS),
             context_tokens=512,
             norm_epsilon=2.0**-16,
             rope_theta=10_000.0,
@@ -56,11 +59,12 @@ class TinyModel:
             pad_token=pad_token,
         )
         self._random = np.random.default_rng(seed)
-        self._embedding = self._matrix(VOCABULARY, 64)
+        self._embedding = self._matrix(self.spec.vocabulary_size, 64)
         self._head = self._embedding if tied else self._matrix(VOCABULARY, 64)
         self._norm = self._vector(64)
         self._layers = [self._layer() for _ in range(2)]
-        self._reward = self._reward_head(reward_layers) if output == "reward" else ()
+        labels = REWARDING.get(output)
+        self._reward = () if labels is None else self._reward_head(reward_layers, labels)
 
     def embedding(self) -> F32:
         return self._embedding
@@ -77,12 +81,13 @@ class TinyModel:
     def reward(self) -> tuple[RewardLayer, ...]:
         return self._reward
 
-    def _reward_head(self, layers: int) -> tuple[RewardLayer, ...]:
+    def _reward_head(self, layers: int, labels: int) -> tuple[RewardLayer, ...]:
         if layers == 1:
-            return (RewardLayer(weight=self._matrix(1, 64)),)
+            bias = None if labels == 1 else self._vector(labels, 0)
+            return (RewardLayer(weight=self._matrix(labels, 64), bias=bias),)
         return (
             RewardLayer(weight=self._matrix(64, 64), bias=self._vector(64, 0)),
-            RewardLayer(weight=self._matrix(1, 64), bias=self._vector(1, 0)),
+            RewardLayer(weight=self._matrix(labels, 64), bias=self._vector(labels, 0)),
         )
 
     def _matrix(self, outputs: int, inputs: int) -> F32:
@@ -140,6 +145,29 @@ def reference_hidden(model: Any, token_ids: Sequence[int]) -> NDArray[np.float64
     return hidden
 
 
+def reference_step_scores(
+    model: Any, tokens: Sequence[int], ends: Sequence[int]
+) -> NDArray[np.float64]:
+    """How likely the head of a process reward model finds the second label at each of some places."""
+    x = reference_hidden(model, tokens)[list(ends)]
+    *inner, last = model.reward()
+    for layer in inner:
+        x = np.maximum(x @ layer.weight.T + layer.bias, 0)
+    shares = np.exp(x @ last.weight.T + last.bias)
+    good: NDArray[np.float64] = shares[:, 1] / shares.sum(1)
+    return good
+
+
+def chat_in_steps(question: str, steps: Sequence[str], system: str) -> list[int]:
+    """A solution as a process reward model is shown it, each step's end the last token of the vocabulary."""
+    made = tokenizer(STEP_END)
+    shown = "".join(step + STEP_END for step in steps)
+    ids: list[int] = made.encode(
+        f"<|system|>{system}<|end|><|user|>{question}<|end|><|assistant|>{shown}<|end|>"
+    ).ids
+    return ids
+
+
 def _rms(x: NDArray[Any], scale: F32, epsilon: float) -> NDArray[Any]:
     normed: NDArray[Any] = x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * scale
     return normed
@@ -178,16 +206,26 @@ def _rotated(spec: LlamaSpec, x: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate((turned.real, turned.imag), -1)
 
 
+_ENDS = {
+    ("reward", 1): "ForSequenceClassification",
+    ("reward", 2): "ForRewardModel",
+    ("plain_steps", 1): "ForTokenClassification",
+    ("steps", 1): "ForProcessRewardModel",
+    ("steps", 2): "ForProcessRewardModel",
+}
+"""Of an architecture's name, by output and layers of the head."""
+
+
 # --- the files -----------------------------------------------------------------------------------
 
 
-def tokenizer() -> Any:
+def tokenizer(*more: str) -> Any:
     """One token per byte, and the control tokens."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     made: Any = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(CONTROL)
+    made.add_special_tokens([*CONTROL, *more])
     return made
 
 
@@ -211,16 +249,16 @@ def write_folder(model: Any, folder: Path, dtype: Any = np.float32, text: Any = 
         "eos_token_id": 256 if text is None else sorted(text.end_tokens),
     }
     if spec.output != "tokens":
-        end = "ForSequenceClassification" if len(model.reward()) == 1 else "ForRewardModel"
-        end = end if spec.output == "reward" else "Model"
+        end = _ENDS.get((spec.output, len(model.reward())), "Model")
         config["architectures"] = [spec.architecture.capitalize() + end]
     if spec.pad_token is not None:
         config["pad_token_id"] = spec.pad_token
     if spec.rope_factors:
         config["rope_scaling"] = {"rope_type": "linear", "factor": spec.rope_factors[0]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    made = tokenizer(STEP_END) if spec.output in STEPS else tokenizer()
     (folder / "tokenizer.json").write_text(
-        tokenizer().to_str() if text is None else text.tokenizer_json, encoding="utf-8"
+        made.to_str() if text is None else text.tokenizer_json, encoding="utf-8"
     )
     template = TEMPLATE if text is None else text.chat_template
     (folder / "tokenizer_config.json").write_text(

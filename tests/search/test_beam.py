@@ -232,6 +232,60 @@ async def test_a_process_scorer_scores_every_step(
     assert (await play(strategy, talk(says))).answer == winner
 
 
+async def test_a_process_scorer_sees_the_steps_of_what_was_drawn_to_the_end(
+    play: Play, talk: type[Model]
+) -> None:
+    """The last of the budget says several at once; what is blank is no step."""
+    seen: list[tuple[str, ...]] = []
+
+    class Scorer:
+        async def score_steps(
+            self,
+            messages: Sequence[Message],  # noqa: ARG002 - the protocol's
+            steps: Sequence[Sequence[str]],
+            *,
+            deadline: float | None = None,  # noqa: ARG002 - the protocol's
+        ) -> Sequence[Sequence[float]]:
+            seen.extend(map(tuple, steps))
+            return [[0.5] * len(text) for text in steps]
+
+    def says(asked: Any, number: int) -> str:
+        if not asked.begun:
+            return ["A.\n\n", "   "][number]
+        return "B.\n\n\n\nIt is 42\n\n"
+
+    strategy = Beam(width=1, branching=2, max_steps=2, scorer=Scorer())
+    played = await play(strategy, talk(says))
+    assert set(seen) == {("A.\n\n",), ("A.\n\n", "B.\n\n", "It is 42\n\n")}
+    assert (played.answer, played.outcome.text) == ("42", "A.\n\nB.\n\n\n\nIt is 42\n\n")
+    assert not played.outcome.warnings
+
+
+async def test_a_deployment_that_nobody_can_ask_scores_nothing(
+    play: Play, talk: type[Model]
+) -> None:
+    """As in a run over samples without a client."""
+    beam = Beam(width=2, scorer="steps=somebody")
+    played = await play(beam, talk(grows))
+    assert any("no deployments" in warning for warning in played.outcome.warnings)
+    assert beam.needs.step_scorer == "somebody"
+
+
+async def test_scores_of_other_texts_are_a_warning(play: Play, talk: type[Model]) -> None:
+    class Scorer:
+        async def score_steps(
+            self,
+            messages: Sequence[Message],  # noqa: ARG002 - the protocol's
+            steps: Sequence[Sequence[str]],  # noqa: ARG002 - the protocol's
+            *,
+            deadline: float | None = None,  # noqa: ARG002 - the protocol's
+        ) -> Sequence[Sequence[float]]:
+            return [[0.5]]
+
+    played = await play(Beam(width=2, scorer=Scorer()), talk(grows))
+    assert any("could not be scored" in warning for warning in played.outcome.warnings)
+
+
 async def test_a_step_that_cannot_be_scored_is_a_warning(play: Play, talk: type[Model]) -> None:
     def score(_prompt: str, text: str) -> float:
         if "Bad" in text:

@@ -390,7 +390,9 @@ def test_a_combination_of_nothing_is_refused() -> None:
         AllOf()
 
 
-@pytest.mark.parametrize("spec", ["judge=big", "regex", "code", "numeric"])
+@pytest.mark.parametrize(
+    "spec", ["judge=big", "scorer=big", "steps=big", "steps", "regex", "code", "numeric"]
+)
 def test_a_name_without_what_it_needs_is_refused(spec: str) -> None:
     with pytest.raises(InvalidRequestError):
         get_verifier(spec, get_task(task_of_verifier(spec) or "open"))

@@ -59,7 +59,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--strategy",
-        help="Such as single, majority, best_of_n or beam; default: the plan's choice.",
+        help="Such as single, majority, best_of_n, beam or beam:steps=DEPLOYMENT; default: the plan's choice.",
     ),
     click.option(
         "--stop",
@@ -83,7 +83,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--verifier",
         help="What judges samples: exact=, numeric=, math=, choice=, regex=, json-schema=, code=, judge=, "
-        "scorer=, or module:function.",
+        "scorer=, steps=, or module:function.",
     ),
     click.option("--seed", type=int, help="Makes the samples reproducible where the runtime can."),
     click.option("--temperature", type=float, help="0 is greedy."),

@@ -20,7 +20,7 @@ from tt_compute.strategies.listwise import USC, Listwise
 from tt_compute.strategies.majority import Majority
 from tt_compute.strategies.mbr import MBR
 from tt_compute.strategies.mixture import Mixture
-from tt_compute.strategies.naming import across_deployments, family
+from tt_compute.strategies.naming import across_deployments, family, scored_by
 from tt_compute.strategies.refine import Refine
 from tt_compute.strategies.revise import Revise
 from tt_compute.strategies.single import Single
@@ -72,7 +72,7 @@ def built_in(name: str) -> Strategy | None:
     Raises:
         InvalidRequestError: There is one, and its settings are none that it has.
     """
-    return STRATEGIES.get(name) or across_deployments(name)
+    return STRATEGIES.get(name) or across_deployments(name) or scored_by(name)
 
 
 def get_strategy(name: str) -> Strategy:

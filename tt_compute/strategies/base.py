@@ -18,6 +18,7 @@ from tt_compute.errors import InvalidRequestError
 from tt_compute.results import StopReason
 from tt_compute.types import Delta, Deltas, Failed, Message, Sample, SamplingParams
 from tt_compute.verify.base import Answer, Task, Verifier
+from tt_compute.verify.steps import ScoreSteps
 
 __all__ = [
     "Ended",
@@ -158,6 +159,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """None = recorded samples, or others that no further prompt can be put to."""
     legs: tuple[Leg, ...] = ()
     """What the plan has its further deployments do; ``rung=1`` of ``open`` is the first of them."""
+    score_steps: ScoreSteps | None = None
+    """How the deployment that ``Needs.step_scorer`` names scores steps; None = none is named."""
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +174,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[str, ...] = ()
     """Ids of those that the run needs: the first is where the request goes, and ``rung=k`` of ``Run.open`` is the
     k-th after it. Empty = whatever the plan chooses."""
+    step_scorer: str | None = None
+    """Id of the deployment that scores the steps of texts: ``Run.score_steps`` asks it. Nothing is drawn there."""
     temperature: float | None = None
     """Of samples, where the caller wishes for none; None = as the plan has it."""
     draws_all: bool = False

@@ -37,7 +37,8 @@ class Beam(Stepwise, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return "beam"
+        """As it can be given by, where the scorer has a name."""
+        return self.named("beam")
 
     async def run(self, run: Run) -> Outcome:
         """Search until the beams are finished, the budget is spent or the deadline has passed.

@@ -36,7 +36,8 @@ class DVTS(Stepwise, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return "dvts"
+        """As it can be given by, where the scorer has a name."""
+        return self.named("dvts")
 
     async def run(self, run: Run) -> Outcome:
         """Search until the trees are finished, the budget is spent or the deadline has passed.

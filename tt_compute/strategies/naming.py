@@ -1,18 +1,26 @@
-"""Names that hold settings: ``panel=a,b,c`` and ``mixture:2,6=a,b,c``."""
+"""Names that hold settings: ``panel=a,b,c``, ``mixture:2,6=a,b,c`` and ``beam:steps=a,min``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, cast
+
 from tt_compute.errors import InvalidRequestError
 from tt_compute.strategies.base import Strategy
+from tt_compute.strategies.beam import Beam
+from tt_compute.strategies.dvts import DVTS
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
+from tt_compute.strategies.step_scores import step_deployment
 
-__all__ = ["across_deployments", "family", "names_deployments"]
+__all__ = ["across_deployments", "family", "names_deployments", "scored_by"]
 
 _FORMS = {
     "panel": "panel=ID,ID,... or panel:AGREE=ID,ID,...",
     "mixture": "mixture, mixture=ID,ID,... or mixture:LAYERS,PROPOSALS=ID,ID,...",
 }
+_STEPWISE: Mapping[str, type[Beam | DVTS]] = MappingProxyType({"beam": Beam, "dvts": DVTS})
 _MOST_NUMBERS = {"panel": 1, "mixture": 2}
 
 
@@ -43,6 +51,26 @@ def across_deployments(name: str) -> Strategy | None:
     if kind == "panel":
         return Panel(deployments, *numbers)
     return Mixture(deployments, *numbers)
+
+
+def scored_by(name: str) -> Strategy | None:
+    """The step-wise search of that name, with its scorer behind the colon; None = it is of none.
+
+    Raises:
+        InvalidRequestError: There is no such scorer, or no such aggregate of what it says.
+    """
+    kind, colon, scorer = name.partition(":")
+    if not colon or kind not in _STEPWISE:
+        return None
+    if step_deployment(scorer) is None:
+        return _STEPWISE[kind](scorer=scorer)
+    deployment, comma, aggregate = scorer.partition(",")
+    if not comma:
+        return _STEPWISE[kind](scorer=deployment)
+    # The search itself refuses what is none of them.
+    return _STEPWISE[kind](
+        scorer=deployment, aggregate=cast("Literal['last', 'min', 'prod']", aggregate)
+    )
 
 
 def _numbers(name: str, kind: str, head: str) -> list[int]:

@@ -63,7 +63,7 @@ def children_of(
         if isinstance(event, Sample) and event.finish_reason != "cancelled":
             child = _child(path, ended, event, stop=stop, task=task, whole=whole)
             # Finished ones are votes, each of them one.
-            children.setdefault(ended.index if child.finished else child.steps[-1], child)
+            children.setdefault(ended.index if child.finished else child.text, child)
     return list(children.values())
 
 
@@ -78,13 +78,20 @@ def _child(path: Path, ended: Ended, event: Sample, *, stop: str, task: Task, wh
         finished = _ends(path, event, stop, task)
     # What goes on may still come to another answer, unless nothing goes on at all.
     answer = task.extract(text, truncated=cut) if finished or cut else None
+    said = _parted(event.text, stop) if finished or cut else (event.text + stop,)
     return Path(
-        steps=(*path.steps, event.text if finished or cut else event.text + stop),
+        steps=(*path.steps, *said),
         last=msgspec.structs.replace(ended, answer=answer),
         tree=path.tree,
         score=path.score,
         finished=finished,
     )
+
+
+def _parted(text: str, stop: str) -> tuple[str, ...]:
+    """The steps of what went on to an end of its own, each but the last with what ends it."""
+    *others, last = text.split(stop)
+    return (*(other + stop for other in others), last)
 
 
 def _ends(path: Path, event: Sample, stop: str, task: Task) -> bool:

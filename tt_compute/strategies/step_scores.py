@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from tt_compute.backend import ProcessScorer
-from tt_compute.errors import InvalidRequestError, TTComputeError, VerifierError
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
 from tt_compute.strategies.base import Ended, Run
 from tt_compute.strategies.deadline import before_deadline
 from tt_compute.strategies.drawing import Ask, Drawer
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.types import Message, Sample
 from tt_compute.verify.base import Verifier, VerifierCallable
+from tt_compute.verify.steps import Aggregate, ScoreSteps, aggregate_of, made_one, told_steps
 from tt_compute.verify.verifiers import as_verifier
 
-__all__ = ["Scoring", "StepScores", "Steps", "scoring_by"]
+__all__ = ["Scoring", "StepScores", "Steps", "scoring_by", "step_deployment"]
 
-StepScores = Literal["logprob", "p_true"] | ProcessScorer | Verifier | VerifierCallable
-"""Who scores the steps: the model by the way (``logprob``) or asked again (``p_true``), a process reward
-model, or a verifier that can judge an unfinished text."""
+StepScores = str | ProcessScorer | Verifier | VerifierCallable
+"""Who scores the steps: the model by the way (``"logprob"``) or asked again (``"p_true"``), a process reward
+model (the object, or its deployment: ``"steps=DEPLOYMENT"``), or a verifier that can judge an unfinished text."""
+_DEPLOYMENT = "steps="
 
 _JUDGE = (
     "Here is the beginning of a solution. Is every step so far right? "
@@ -64,31 +65,26 @@ def scoring_by(given: StepScores, aggregate: str) -> Scoring:
     Raises:
         InvalidRequestError: There is none of that name.
     """
+    if step_deployment(given) is not None:
+        return _Process(None, aggregate_of(aggregate))
     if isinstance(given, str):
         named: dict[str, Scoring] = {"logprob": _Logprob(), "p_true": _PTrue()}
         if given not in named:
             raise InvalidRequestError(
-                f"no steps are scored by {given!r}", hint=f"names: {', '.join(named)}"
+                f"no steps are scored by {given!r}",
+                hint=f"names: {', '.join(named)} and {_DEPLOYMENT}DEPLOYMENT",
             )
         return named[given]
     if isinstance(given, ProcessScorer):
-        if aggregate not in _AGGREGATES:
-            raise InvalidRequestError(
-                f"step scores cannot be made one by {aggregate!r}",
-                hint=f"aggregate: {', '.join(_AGGREGATES)}",
-            )
-        return _Process(given, _AGGREGATES[aggregate])
+        return _Process(given, aggregate_of(aggregate))
     return _Judged(as_verifier(given))
 
 
-def _last(scores: Sequence[float]) -> float:
-    return scores[-1]
-
-
-_AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = MappingProxyType(
-    {"last": _last, "min": min, "prod": math.prod}
-)
-"""How the scores of all steps become the one of a text: Snell et al. 2024, section 5.1 and appendix E."""
+def step_deployment(scorer: StepScores) -> str | None:
+    """Id of the deployment that a scorer's name holds; None = it names none."""
+    if not isinstance(scorer, str) or not scorer.startswith(_DEPLOYMENT):
+        return None
+    return scorer.removeprefix(_DEPLOYMENT)
 
 
 class _Logprob:
@@ -171,37 +167,40 @@ def _p_true(judged: Ended) -> float | None:
 
 
 class _Process:
-    """A process reward model: one score per step, made one by ``aggregate``."""
+    """A process reward model, None = that of the run: one score per step, made one by ``aggregate``."""
 
     samples_each = 0
     logprobs = 0
 
-    def __init__(
-        self, scorer: ProcessScorer, aggregate: Callable[[Sequence[float]], float]
-    ) -> None:
+    def __init__(self, scorer: ProcessScorer | None, aggregate: Aggregate) -> None:
         self._scorer = scorer
         self._aggregate = aggregate
 
     async def score(
         self, run: Run, drawer: Drawer, steps: Sequence[Steps]
     ) -> Sequence[float | None]:
-        texts = [one.texts for one in steps]
+        told = [told_steps(one.texts) for one in steps]
+        asked = [one for one in told if one]
         try:
-            scores = await before_deadline(
-                run, partial(self._scorer.score_steps, run.messages, texts)
-            )
+            scores = await before_deadline(run, partial(self._asked(run), run.messages, asked))
             if scores is None:
                 return [None] * len(steps)
-            return [self._one(row) for row in scores]
+            if len(scores) != len(asked):
+                raise VerifierError(
+                    f"the process scorer gave scores of {len(scores)} texts for {len(asked)}"
+                )
+            found = iter([made_one(row, self._aggregate) for row in scores])
         except TTComputeError as error:
             drawer.warn(f"the steps could not be scored: {error}")
             return [None] * len(steps)
+        return [next(found) if one else None for one in told]
 
-    def _one(self, row: Sequence[float]) -> float:
-        score = self._aggregate(row) if row else math.nan
-        if math.isnan(score):
-            raise VerifierError(f"the process scorer gave {list(row)!r} for a text with steps")
-        return score
+    def _asked(self, run: Run) -> ScoreSteps:
+        if self._scorer is not None:
+            return self._scorer.score_steps
+        if run.score_steps is None:
+            raise UsageError("there are no deployments here that could score steps")
+        return run.score_steps
 
 
 class _Judged:

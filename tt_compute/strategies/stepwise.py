@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,15 +17,26 @@ from tt_compute.strategies.base import Ended, Needs, Outcome, Run
 from tt_compute.strategies.drawing import Drawer, going_on
 from tt_compute.strategies.paths import Path, children_of
 from tt_compute.strategies.settings import check_numbers
-from tt_compute.strategies.step_scores import Scoring, Steps, StepScores, scoring_by
+from tt_compute.strategies.step_scores import (
+    Scoring,
+    Steps,
+    StepScores,
+    scoring_by,
+    step_deployment,
+)
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.strategies.weighing import weigh
 from tt_compute.types import SamplingParams
+from tt_compute.verify.steps import STEP_END
 
 __all__ = ["Keep", "Stepwise", "search"]
 
 Keep = Callable[[Sequence[Path]], Sequence[Path]]
 """Which of the paths that one step led to are worth going on with, finished ones among them."""
+
+
+_SCORER: Final = "logprob"
+_AGGREGATE: Final = "last"
 
 
 class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +50,12 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
     """Next steps that are drawn from each beginning."""
     max_steps: int = 40
     """The last one goes on to the end."""
-    scorer: StepScores = "logprob"
-    aggregate: Literal["last", "min", "prod"] = "last"
+    scorer: StepScores = _SCORER
+    aggregate: Literal["last", "min", "prod"] = _AGGREGATE
     """How a process scorer's scores of all steps become one."""
     choose: Literal["vote", "best"] = "vote"
     """Finished paths vote by their scores, or the best one answers."""
-    stop: str = "\n\n"
+    stop: str = STEP_END
     """Ends a step."""
     step_tokens: int | None = None
     """Longest step; a longer one ends its path, cut. None = the plan's ``max_tokens``."""
@@ -72,8 +83,16 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
         return Needs(
             continue_assistant=True,
             logprobs=self.scoring.logprobs,
+            step_scorer=step_deployment(self.scorer),
             unforeseen="how many steps a solution takes, and how long they are, is unknown",
         )
+
+    def named(self, kind: str) -> str:
+        """What a search of this kind can be given by, such as ``beam:steps=my/prm,min``: its scorer is part of it."""
+        if not isinstance(self.scorer, str) or self.scorer == _SCORER:
+            return kind
+        told = step_deployment(self.scorer) is not None and self.aggregate != _AGGREGATE
+        return f"{kind}:{self.scorer}{f',{self.aggregate}' if told else ''}"
 
 
 async def search(run: Run, settings: Stepwise, roots: int, keep: Keep) -> Outcome:

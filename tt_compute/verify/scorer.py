@@ -15,19 +15,19 @@ Score = Callable[[Sequence[Message], Sequence[str]], Awaitable[Sequence[float]]]
 
 
 class ScorerVerifier:
-    """The score that a deployment gives a sample. How often it errs is unknown.
+    """The score that a deployment gives a sample, or makes of its steps. How often it errs is unknown.
 
     Args:
         score: How the deployment is asked.
-        deployment: Its name, for receipts and errors.
+        name: Of the verifier, for receipts and errors.
         accepts_at: The score from which on a sample is good enough to end the run; infinite = none is.
     """
 
     reliability: Reliability | None = None
 
-    def __init__(self, score: Score, deployment: str, accepts_at: float) -> None:
+    def __init__(self, score: Score, name: str, accepts_at: float) -> None:
         self._score = score
-        self.name: str = f"scorer={deployment}"
+        self.name: str = name
         self.accepts_at = accepts_at
 
     async def ready(self) -> None:

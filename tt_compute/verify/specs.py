@@ -23,6 +23,7 @@ from tt_compute.verify.numeric import NumericVerifier
 from tt_compute.verify.sandbox.plugins import get_sandbox
 from tt_compute.verify.sandbox.types import Sandbox
 from tt_compute.verify.scorer import Score, ScorerVerifier
+from tt_compute.verify.steps import AGGREGATES, ScoreSteps, aggregate_of, whole_by_steps
 from tt_compute.verify.text_process import JsonSchemaVerifier, RegexVerifier, TextProcess
 from tt_compute.verify.verifiers import (
     CallableVerifier,
@@ -34,8 +35,8 @@ __all__ = ["SYNTAX", "VerifierTools", "get_verifier", "task_of_verifier"]
 
 SYNTAX = (
     "use exact=ANSWER, numeric=NUMBER[,TOLERANCE], math=ANSWER, choice=LETTER, regex=PATTERN, "
-    "json-schema=FILE, code=FILE, judge=DEPLOYMENT[,TPR,FPR], scorer=DEPLOYMENT[,ACCEPTS_AT], or module:function for a function "
-    "(prompt, text) -> score"
+    "json-schema=FILE, code=FILE, judge=DEPLOYMENT[,TPR,FPR], scorer=DEPLOYMENT[,ACCEPTS_AT], "
+    "steps=DEPLOYMENT[,AGGREGATE][,ACCEPTS_AT], or module:function for a function (prompt, text) -> score"
 )
 _TASKS: Mapping[str, TaskKind] = MappingProxyType(
     {
@@ -47,6 +48,9 @@ _TASKS: Mapping[str, TaskKind] = MappingProxyType(
     }
 )
 """Verifiers that judge answers of one kind of task only."""
+_AGGREGATE = "prod"
+"""Of whole texts: that every step is right, as Lightman et al. 2023 (https://arxiv.org/abs/2305.20050, section 2.6) and
+Zhang et al. 2025 (https://arxiv.org/abs/2501.07301, section 2.2) have it."""
 
 
 class VerifierTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +62,8 @@ class VerifierTools(msgspec.Struct, frozen=True, kw_only=True):
     """How the deployment of an id is asked; raises UsageError where it cannot. None = there are no deployments."""
     scorer: Callable[[str], Score] | None = None
     """How the deployment of an id scores completions, likewise."""
+    steps: Callable[[str], ScoreSteps] | None = None
+    """How the deployment of an id scores their steps, likewise."""
     response_format: JsonSchemaFormat | None = None
     """Of the request."""
 
@@ -173,18 +179,39 @@ def _judge(wanted: _Wanted) -> Verifier:
 
 
 def _scorer(wanted: _Wanted) -> Verifier:
-    deployment, comma, text = wanted.needed().partition(",")
+    deployment, *rest = wanted.needed().split(",")
     if wanted.tools.scorer is None:
         raise InvalidRequestError("there are no deployments here that could score")
-    try:
-        accepts_at = float(text) if comma else math.inf
-    except ValueError:
-        accepts_at = math.nan
-    if math.isnan(accepts_at):
+    accepts_at = _accepts_at(rest, "scorer=DEPLOYMENT,0.9")
+    return ScorerVerifier(wanted.tools.scorer(deployment), f"scorer={deployment}", accepts_at)
+
+
+def _steps(wanted: _Wanted) -> Verifier:
+    deployment, *rest = wanted.needed().split(",")
+    if wanted.tools.steps is None:
+        raise InvalidRequestError("there are no deployments here that could score steps")
+    named = rest[:1] and not _is_number(rest[0])
+    aggregate = aggregate_of(rest[0]) if named else AGGREGATES[_AGGREGATE]
+    accepts_at = _accepts_at(rest[1:] if named else rest, "steps=DEPLOYMENT,min,0.9")
+    score = whole_by_steps(wanted.tools.steps(deployment), aggregate)
+    return ScorerVerifier(score, f"steps={deployment}", accepts_at)
+
+
+def _accepts_at(given: list[str], example: str) -> float:
+    if not given:
+        return math.inf
+    if len(given) > 1 or not _is_number(given[0]):
         raise InvalidRequestError(
-            f"a scorer accepts from a number on, got {text!r}", hint="such as scorer=DEPLOYMENT,0.9"
+            f"a scorer accepts from a number on, got {','.join(given)!r}", hint=f"such as {example}"
         )
-    return ScorerVerifier(wanted.tools.scorer(deployment), deployment, accepts_at)
+    return float(given[0])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _reliability(rates: list[str]) -> Reliability | None:
@@ -211,5 +238,6 @@ _MAKERS: Mapping[str, Callable[[_Wanted], Verifier]] = MappingProxyType(
         "code": _code,
         "judge": _judge,
         "scorer": _scorer,
+        "steps": _steps,
     }
 )

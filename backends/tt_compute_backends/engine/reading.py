@@ -11,7 +11,12 @@ import msgspec
 from tt_compute.errors import ModelLoadError
 from tt_compute.types import Capabilities, Message, ModelInfo
 from tt_compute_backends.engine.backend import LocalBackend
-from tt_compute_backends.engine.runtime import EmbedTexts, RateContinuations, ScoreTexts
+from tt_compute_backends.engine.runtime import (
+    EmbedTexts,
+    RateContinuations,
+    ScoreSteps,
+    ScoreTexts,
+)
 from tt_compute_backends.llama.outputs import Output, folder_output
 from tt_compute_backends.text.folder import read_json
 
@@ -19,7 +24,7 @@ __all__ = ["RatingBackend", "ReadingBackend", "draws", "local_output"]
 
 
 class ReadingBackend(LocalBackend):
-    """Satisfies ``Scorer`` and ``Embedder``; each raises ``BackendError`` as ``warm`` does."""
+    """Satisfies ``Scorer``, ``ProcessScorer`` and ``Embedder``; each raises ``BackendError`` as ``warm`` does."""
 
     _generates: bool | None = None
     """Whether the model draws samples; None = not looked up yet."""
@@ -41,6 +46,17 @@ class ReadingBackend(LocalBackend):
         """As in the protocol: what the model's reward head says of each conversation."""
         reading = ScoreTexts(messages=tuple(messages), texts=tuple(texts))
         return [reward for (reward,) in await self._read(reading, deadline)]
+
+    async def score_steps(
+        self,
+        messages: Sequence[Message],
+        steps: Sequence[Sequence[str]],
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Sequence[float]]:
+        """As in the protocol: the probability that a process reward model gives to each step being good."""
+        reading = ScoreSteps(messages=tuple(messages), texts=tuple(map(tuple, steps)))
+        return await self._read(reading, deadline)
 
     async def embed(
         self, texts: Sequence[str], *, deadline: float | None = None

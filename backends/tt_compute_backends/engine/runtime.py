@@ -25,6 +25,7 @@ __all__ = [
     "RowParams",
     "RowStep",
     "Runtime",
+    "ScoreSteps",
     "ScoreTexts",
     "Vectors",
 ]
@@ -160,6 +161,14 @@ class ScoreTexts(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like
     texts: tuple[str, ...]
 
 
+class ScoreSteps(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """How good each step of each text is, the text being the assistant's answer; a row of a number for each step."""
+
+    messages: tuple[Message, ...]
+    texts: tuple[tuple[str, ...], ...]
+    """Each in its steps; white space around a step is not read."""
+
+
 class EmbedTexts(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """A vector for each text."""
 
@@ -173,7 +182,7 @@ class RateContinuations(msgspec.Struct, frozen=True, kw_only=True, tag=True, arr
     texts: tuple[str, ...]
 
 
-Reading = ScoreTexts | EmbedTexts | RateContinuations
+Reading = ScoreTexts | ScoreSteps | EmbedTexts | RateContinuations
 """What a model can be asked about texts that are there already."""
 Vectors = list[list[float]]
 """A row for each text."""
@@ -190,7 +199,7 @@ class ReadingRuntime(Protocol):
 
         Raises:
             UnsupportedError: The model was not made for it.
-            InvalidRequestError: A text that cannot be read, or is too long.
+            InvalidRequestError: A text that cannot be read, has no steps where it must, or is too long.
             OutOfMemory: It does not fit.
         """
         ...

@@ -12,7 +12,12 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.llama.folder_config import read_folder_config
 from tt_compute_backends.llama.layout import BARE_FOLDER, FOLDER, check_tensors
 from tt_compute_backends.llama.outputs import GENERATING, Output
-from tt_compute_backends.llama.reward_head import PREFIX, reward_layers
+from tt_compute_backends.llama.reward_head import (
+    PREFIX,
+    REWARDING,
+    check_labels,
+    reward_layers,
+)
 from tt_compute_backends.llama.safetensors_file import SafetensorsFile
 from tt_compute_backends.llama.spec import F32, LayerWeights, LlamaSpec, RewardLayer
 from tt_compute_backends.text.folder import read_json
@@ -46,12 +51,14 @@ class FolderWeights:
         bare = FOLDER.embedding not in self._files and BARE_FOLDER.embedding in self._files
         self._names = BARE_FOLDER if bare else FOLDER
         stack = _BARE_STACK if bare else _STACK
-        self._parts = (*stack, PREFIX) if self.spec.output == "reward" else stack
+        self._parts = (*stack, PREFIX) if self.spec.output in REWARDING else stack
+        shapes = {name: file.shapes[name] for name, file in self._files.items()}
+        check_labels(folder, shapes, self.spec.output)
         check_tensors(
             folder,
             self.spec,
             self._names,
-            {name: file.shapes[name] for name, file in self._files.items()},
+            shapes,
             biased=config.biased,
             ignored=self._without_effect,
         )
@@ -71,11 +78,11 @@ class FolderWeights:
         return self.embedding() if self.spec.tied else self._read(self._names.head)
 
     def reward(self) -> tuple[RewardLayer, ...]:
-        if self.spec.output != "reward":
+        if self.spec.output not in REWARDING:
             return ()
         return tuple(
             RewardLayer(weight=self._read(weight), bias=None if bias is None else self._read(bias))
-            for weight, bias in reward_layers(self._files)
+            for weight, bias in reward_layers(self._files, self.spec.output)
         )
 
     def layer(self, index: int) -> LayerWeights:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.llama.reward_head import reward_shapes
+from tt_compute_backends.llama.reward_head import REWARDING, reward_shapes
 from tt_compute_backends.llama.spec import LlamaSpec
 
 __all__ = [
@@ -162,14 +162,14 @@ def check_tensors(
 
 
 def _expected(
-    spec: LlamaSpec, names: TensorNames, found: Collection[str], *, biased: bool
+    spec: LlamaSpec, names: TensorNames, found: Mapping[str, Shape], *, biased: bool
 ) -> Iterator[tuple[str, Shape]]:
     """One by one, because the number of layers is not to be believed before their tensors are seen."""
     vocabulary = (spec.vocabulary_size, spec.hidden_size)
     yield names.embedding, vocabulary
     yield names.final_norm, (spec.hidden_size,)
-    if spec.output == "reward":
-        yield from reward_shapes(found, spec.hidden_size).items()
+    if spec.output in REWARDING:
+        yield from reward_shapes(found, spec.hidden_size, spec.output).items()
     elif spec.output == "tokens" and not spec.tied:
         yield names.head, vocabulary
     shapes = layer_shapes(spec, biased=biased)

@@ -15,15 +15,18 @@ __all__ = [
     "MODULES",
     "OUTPUTS",
     "READABLE",
+    "STEPS",
     "Output",
     "architecture",
     "folder_output",
 ]
 
-Output = Literal["tokens", "reward", "none"]
-"""What the output layer makes of a hidden state: a number for each token, one reward, or nothing because there is
-none (models that are made for their hidden states)."""
-OUTPUTS: Final[tuple[Output, ...]] = ("tokens", "reward", "none")
+Output = Literal["tokens", "reward", "steps", "plain_steps", "none"]
+"""What the output layer makes of a hidden state: a number for each token, one reward, a verdict on the step that ends
+there (process reward models that read a chat, or plain text), or nothing because there is none (models that are made
+for their hidden states)."""
+OUTPUTS: Final[tuple[Output, ...]] = ("tokens", "reward", "steps", "plain_steps", "none")
+STEPS: Final[tuple[Output, ...]] = ("steps", "plain_steps")
 GENERATING: Final[tuple[Output, ...]] = ("tokens",)
 
 MODULES: Final = "modules.json"
@@ -32,6 +35,8 @@ _ENDS: Final[dict[str, Output]] = {
     "ForCausalLM": "tokens",
     "ForSequenceClassification": "reward",
     "ForRewardModel": "reward",
+    "ForProcessRewardModel": "steps",
+    "ForTokenClassification": "plain_steps",
 }
 """By how an architecture's name ends."""
 _BARE: Final = re.compile(r"[A-Z][a-z]+\d*Model")

@@ -126,5 +126,8 @@ class LlamaWeights(Protocol):
         ...
 
     def reward(self) -> tuple[RewardLayer, ...]:
-        """What makes a reward of a hidden state, with ReLU between the layers; empty = the model gives none."""
+        """What makes a reward of a hidden state, with ReLU between the layers; empty = the model gives none.
+
+        Of a model of steps it makes two numbers, of which the softmax is how likely the step is bad, and good.
+        """
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -14,7 +16,7 @@ from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.forward import F32
 
-__all__ = ["Harvest", "Likelihoods", "Pooled", "Rewards"]
+__all__ = ["Harvest", "Likelihoods", "Pooled", "Rewards", "StepRewards"]
 
 Tokens = tuple[int, ...]
 
@@ -26,7 +28,10 @@ class Harvest(Protocol):
     """Takes what one reading wants of its texts."""
 
     def first(self, text: int) -> int:
-        """The first position of a text whose hidden state is wanted."""
+        """The first position of a text whose hidden state is wanted of this text alone.
+
+        Those before it may be taken of several texts at once that begin alike.
+        """
         ...
 
     def take(self, text: int, start: int, hidden: F32) -> None:
@@ -64,20 +69,36 @@ class Rewards:
     def take(self, text: int, start: int, hidden: F32) -> None:
         place = self._last[text] - start
         if 0 <= place < len(hidden):
-            self._found[text] = self._reward(hidden[place])
+            self._found[text] = _headed(self._head, hidden[place])[0]
 
     def rows(self) -> Vectors:
         return [[reward] for reward in _numbers(self._found).tolist()]
 
-    def _reward(self, hidden: F32) -> float:
-        x = hidden
-        for place, layer in enumerate(self._head):
-            if place:
-                x = np.maximum(x, 0)
-            x = layer.weight @ x
-            if layer.bias is not None:
-                x = x + layer.bias
-        return float(x[0])
+
+class StepRewards:
+    """The probability that a head with two labels gives to the second one, good, at the end of each step.
+
+    Args:
+        head: Its layers.
+        ends: Where each text's steps end, in order.
+    """
+
+    def __init__(self, head: Sequence[RewardLayer], ends: Sequence[Sequence[int]]) -> None:
+        self._head = head
+        self._ends = ends
+        self._found = [np.full(len(one), np.nan) for one in ends]
+
+    def first(self, text: int) -> int:
+        return self._ends[text][-1]
+
+    def take(self, text: int, start: int, hidden: F32) -> None:
+        ends = self._ends[text]
+        for step in range(bisect_left(ends, start), bisect_left(ends, start + len(hidden))):
+            bad, good = _headed(self._head, hidden[ends[step] - start]).tolist()
+            self._found[text][step] = _logistic(good - bad)
+
+    def rows(self) -> Vectors:
+        return [_numbers(found).tolist() for found in self._found]
 
 
 class Pooled:
@@ -142,6 +163,24 @@ class Likelihoods:
 
     def rows(self) -> Vectors:
         return [[nats] for nats in _numbers(self._found).tolist()]
+
+
+def _headed(head: Sequence[RewardLayer], hidden: F32) -> F32:
+    """What a reward head makes of one hidden state."""
+    x = hidden
+    for place, layer in enumerate(head):
+        if place:
+            x = np.maximum(x, 0)
+        x = layer.weight @ x
+        if layer.bias is not None:
+            x = x + layer.bias
+    return x
+
+
+def _logistic(difference: float) -> float:
+    """The softmax of two numbers, of which only the difference counts."""
+    share = math.exp(-abs(difference))
+    return (1.0 if difference >= 0 else share) / (1 + share)
 
 
 def _last_token(text: Tokens, pad_token: int | None) -> int:

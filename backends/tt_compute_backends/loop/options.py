@@ -29,6 +29,8 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     has been loaded, at most 4 GiB."""
     batched_tokens: Annotated[int, msgspec.Meta(ge=16, le=65536)] = 256
     """Most tokens of a prompt that are computed between two tokens of the running samples."""
+    step_separator: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """What stands behind each step in the sight of a process reward model; None = what its kind of folder says."""
 
 
 def loop_capabilities(options: LoopOptions, *, generates: bool = True) -> Capabilities:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic
 
 from tt_compute.errors import OutOfMemory, UnsupportedError
+from tt_compute.types import Message
 from tt_compute_backends.engine.runtime import (
     EmbedTexts,
     RateContinuations,
     Reading,
+    ScoreSteps,
     ScoreTexts,
     Vectors,
 )
-from tt_compute_backends.llama.outputs import Output
+from tt_compute_backends.llama.outputs import STEPS, Output
 from tt_compute_backends.llama.pooling import Pooling
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.batch import Memory
 from tt_compute_backends.loop.forward import F32, CacheT, KvCache, Piece, ReadingForward
-from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards
+from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards, StepRewards
 from tt_compute_backends.loop.prompts import common_tokens
-from tt_compute_backends.text.sequences import SequenceReader
+from tt_compute_backends.text.sequences import SequenceReader, StepMarks, Stepped
 
 __all__ = ["Readable", "TextReader"]
 
@@ -34,14 +36,31 @@ _MADE_AT_ONCE = 2**16
 _KINDS: Final[dict[Output, str]] = {
     "tokens": "a language model",
     "reward": "a reward model",
+    "steps": "a process reward model",
+    "plain_steps": "a process reward model",
     "none": "an embedding model",
 }
-_WANTED: Final[dict[type[Reading], tuple[Output, str, str]]] = {
-    ScoreTexts: ("reward", "scores no texts", "a reward model, or judge=DEPLOYMENT"),
-    EmbedTexts: ("none", "embeds no texts", "an embedding model"),
-    RateContinuations: ("tokens", "knows no likelihoods", "a language model"),
+_WANTED: Final[dict[type[Reading], tuple[tuple[Output, ...], str, str]]] = {
+    ScoreTexts: (("reward",), "scores no texts", "a reward model, or judge=DEPLOYMENT"),
+    ScoreSteps: (STEPS, "scores no steps", "a process reward model"),
+    EmbedTexts: (("none",), "embeds no texts", "an embedding model"),
+    RateContinuations: (("tokens",), "knows no likelihoods", "a language model"),
 }
-"""Which kind of model a reading needs, what the others do not, and what to do then."""
+"""Which kinds of model a reading needs, what the others do not, and what to do then."""
+_ASKED_OTHERWISE: Final[dict[tuple[type[Reading], Output], str]] = {
+    **{
+        (
+            ScoreTexts,
+            kind,
+        ): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client"
+        for kind in STEPS
+    },
+    (
+        ScoreSteps,
+        "reward",
+    ): "it scores whole texts: verifier scorer=DEPLOYMENT, or score of the client",
+}
+"""What to do where another reading of the same model is likely meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +75,8 @@ class Readable:
     reward: tuple[RewardLayer, ...] = ()
     pad_token: int | None = None
     pooling: Pooling = "mean"
+    steps: StepMarks | None = None
+    """Of process reward models."""
 
 
 class TextReader:
@@ -113,10 +134,12 @@ class TextReader:
 
     def _check(self, reading: Reading) -> None:
         wanted, what, hint = _WANTED[type(reading)]
-        if self._model.output != wanted:
+        if self._model.output not in wanted:
             raise UnsupportedError(
                 f"the model is {_KINDS[self._model.output]} and {what}",
-                hint=f"name a deployment of {hint}",
+                hint=_ASKED_OTHERWISE.get(
+                    (type(reading), self._model.output), f"name a deployment of {hint}"
+                ),
             )
 
     def _prepared(self, reading: Reading) -> Generator[None, None, tuple[Harvest, list[Tokens]]]:
@@ -126,6 +149,8 @@ class TextReader:
             case ScoreTexts(messages=messages, texts=answers):
                 texts = yield from _made(self._sequences.answered(messages, answers))
                 return Rewards(model.reward, texts, model.pad_token), texts
+            case ScoreSteps(messages=messages, texts=answers):
+                return (yield from self._stepped(messages, answers))
             case EmbedTexts(texts=alone):
                 texts = yield from _made(self._sequences.alone(alone))
                 return Pooled(model.pooling, texts, model.hidden_size), texts
@@ -135,8 +160,23 @@ class TextReader:
                 assert model.logits is not None, "a language model has them"
                 return Likelihoods(model.logits, len(prompt), texts), texts
 
+    def _stepped(
+        self, messages: Sequence[Message], answers: Sequence[Sequence[str]]
+    ) -> Generator[None, None, tuple[Harvest, list[Tokens]]]:
+        ends: list[tuple[int, ...]] = []
+        marks = self._model.steps
+        assert marks is not None, "it goes with the output"
+
+        def tokens_of(stepped: Stepped) -> Tokens:
+            ends.append(stepped.ends)
+            return stepped.tokens
+
+        made = map(tokens_of, self._sequences.stepped(messages, answers, marks))
+        texts = yield from _made(made)
+        return StepRewards(self._model.reward, ends), texts
+
     def _shared_tokens(self, harvest: Harvest, texts: Sequence[Tokens]) -> int:
-        """Length of what all texts begin with and nothing is wanted of, if computing it once pays."""
+        """Length of what all texts begin with and nothing is wanted of for one alone, if computing it once pays."""
         if len(texts) == 1 or not self._memory.share_beginnings:
             return 0
         # What the first and the last of them in order have in common, all have.
@@ -171,7 +211,9 @@ class TextReader:
         for start in range(0, shared, most):
             tokens = texts[0][start : min(start + most, shared)]
             assert beginning is not None, "it is shared"
-            self._forward.hidden((Piece(beginning, 0, tokens, start),))
+            hidden = self._forward.hidden((Piece(beginning, 0, tokens, start),))
+            for number in range(len(texts)):
+                harvest.take(number, start, hidden)
             yield
         queue = _Queue(texts, lambda tokens: self._begun(tokens, beginning, shared), shared)
         while queue:

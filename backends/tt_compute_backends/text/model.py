@@ -69,6 +69,10 @@ class TextModel:
             for number, token in self._tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
+        self._added = {
+            token.content: number
+            for number, token in self._tokenizer.get_added_tokens_decoder().items()
+        }
         self.end_tokens = frozenset(end_tokens) | {
             number for number, text in self.control_tokens.items() if text in _END_TEXTS
         }
@@ -82,6 +86,10 @@ class TextModel:
         """Tokens of ``text``; texts of control tokens become those tokens, and none are added."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+    def added_token(self, text: str) -> int | None:
+        """The token that stands for exactly this text, wherever it is written; None = it is read like any other."""
+        return self._added.get(text)
 
     def encode_content(self, text: str, *, framed: bool = False) -> list[int]:
         """Tokens of text that nobody but a user wrote: texts of control tokens stay text.
