@@ -11,6 +11,7 @@ import msgspec
 from tt_compute.types import GenerateRequest
 from tt_compute_backends.detokenize import TokenTable
 from tt_compute_backends.engine.runtime import Loaded, LoadRequest, Prompt, RowParams, RowStep
+from tt_compute_backends.llama.steps import check_no_separator
 from tt_compute_backends.openvino import OpenVinoOptions, capabilities
 from tt_compute_backends.openvino_library import LIBRARY_ERRORS, Pipeline, tensor, versions
 from tt_compute_backends.openvino_model import OpenVinoModel, read_model
@@ -77,6 +78,7 @@ class _LoadedModel:
 
     def __init__(self, request: LoadRequest) -> None:
         options = msgspec.convert(request.options, OpenVinoOptions)
+        check_no_separator(options.step_separator)
         model = read_model(Path(request.model_path))
         self._builder = PipelineBuilder(model, request, options)
         self._tokenizer = self._builder.tokenizer()

@@ -39,6 +39,25 @@ def _greedy(rows: Any, request: GenerateRequest) -> Any:
     return rows.results[row]
 
 
+def test_an_option_of_other_models_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    from tt_compute_backends.engine.runtime import LoadRequest
+    from tt_compute_backends.openvino_runtime import OpenVinoRuntime
+
+    request = LoadRequest(
+        runtime="tt_compute_backends.openvino_runtime:OpenVinoRuntime",
+        model_path=str(tmp_path / "m.gguf"),
+        device="CPU",
+        threads=1,
+        max_rows=1,
+        memory_bytes=None,
+        max_context_tokens=None,
+        chat_template=None,
+        options={"step_separator": "!"},
+    )
+    with pytest.raises(ModelLoadError, match="step_separator"):
+        OpenVinoRuntime().load(request)
+
+
 # --- what comes out ---
 
 

@@ -10,7 +10,7 @@ from tt_compute_backends.llama.outputs import STEPS, Output
 from tt_compute_backends.text.model import TextModel
 from tt_compute_backends.text.sequences import StepMarks
 
-__all__ = ["read_steps"]
+__all__ = ["check_no_separator", "read_steps"]
 
 _SEPARATOR: Final = "<extra_0>"
 _SYSTEM: Final = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -40,11 +40,7 @@ def read_steps(
         ModelLoadError: The separator is unknown, or none that the tokenizer has, or the model has no steps.
     """
     if output not in STEPS:
-        if separator is not None:
-            raise ModelLoadError(
-                "options.step_separator is stated, and the model is no process reward model",
-                hint="leave it out",
-            )
+        check_no_separator(separator)
         return None
     if output == "steps":
         marks = _in_chat(folder, text, _SEPARATOR if separator is None else separator)
@@ -57,6 +53,19 @@ def read_steps(
             f"{vocabulary_size}"
         )
     return marks
+
+
+def check_no_separator(separator: str | None) -> None:
+    """Of a model that is no process reward model.
+
+    Raises:
+        ModelLoadError: One is stated.
+    """
+    if separator is not None:
+        raise ModelLoadError(
+            "options.step_separator is stated, and the model is no process reward model",
+            hint="leave it out",
+        )
 
 
 def _in_chat(folder: Path, text: TextModel, separator: str) -> StepMarks:
