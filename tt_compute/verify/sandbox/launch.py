@@ -101,8 +101,7 @@ def _isolation(bwrap: str, runtime: Runtime) -> list[str]:
     arguments += ["--as-pid-1", "--cap-drop", "ALL", "--uid", _INSIDE, "--gid", _INSIDE]
     arguments += ["--hostname", "sandbox", *runtime.arguments()]
     for device in _DEVICES:
-        # They are the host's own: what is written to them goes nowhere, but their times and modes could be set.
-        arguments += ["--dev-bind", device, device, "--remount-ro", device]
+        arguments += ["--dev-bind", device, device]
     # No /proc, no /etc, no /tmp: nothing there can be written, and nothing tells of the host.
     return [*arguments, "--remount-ro", "/", "--chdir", "/"]
 

@@ -17,7 +17,7 @@ import msgspec
 
 from tt_compute.errors import VerifierError
 
-__all__ = ["filter_for"]
+__all__ = ["filter_for", "numbers_for"]
 
 _REFUSED = (
     # other processes and programs; ``clone`` of threads is let through below
@@ -28,6 +28,8 @@ _REFUSED = (
     "socket bind listen connect accept accept4",
     # files of the host, which can be read: being told what others do with them, and standing in their way
     "inotify_init inotify_init1 inotify_add_watch flock fadvise64 sync syncfs",
+    # its devices are the host's own, and whoever may write to one may set its times
+    "utime utimes futimesat utimensat",
     # the parent's share of the processor; limits and scheduling of the program itself are let through below
     "setpriority ioprio_set",
     # namespaces and mounts
@@ -116,6 +118,7 @@ _X86_64 = _Architecture(
         "flock": 73,
         "ptrace": 101,
         "syslog": 103,
+        "utime": 132,
         "personality": 135,
         "setpriority": 141,
         "sched_setparam": 142,
@@ -142,6 +145,7 @@ _X86_64 = _Architecture(
         "sched_setaffinity": 203,
         "fadvise64": 221,
         "clock_settime": 227,
+        "utimes": 235,
         "mq_open": 240,
         "kexec_load": 246,
         "add_key": 248,
@@ -151,11 +155,13 @@ _X86_64 = _Architecture(
         "inotify_init": 253,
         "inotify_add_watch": 254,
         "migrate_pages": 256,
+        "futimesat": 261,
         "unshare": 272,
         "splice": 275,
         "tee": 276,
         "vmsplice": 278,
         "move_pages": 279,
+        "utimensat": 280,
         "accept4": 288,
         "inotify_init1": 294,
         "perf_event_open": 298,
@@ -196,6 +202,7 @@ _AARCH64 = _Architecture(
         "splice": 76,
         "tee": 77,
         "sync": 81,
+        "utimensat": 88,
         "acct": 89,
         "personality": 92,
         "unshare": 97,
@@ -257,7 +264,19 @@ _AARCH64 = _Architecture(
     },
 )
 _ARCHITECTURES = MappingProxyType({"x86_64": _X86_64, "aarch64": _AARCH64})
-_ONLY_X86 = frozenset({"fork", "vfork", "modify_ldt", "iopl", "ioperm", "inotify_init"})
+_ONLY_X86 = frozenset(
+    {
+        "fork",
+        "futimesat",
+        "inotify_init",
+        "ioperm",
+        "iopl",
+        "modify_ldt",
+        "utime",
+        "utimes",
+        "vfork",
+    }
+)
 """Calls that other architectures never had."""
 
 _CLONE_THREAD = 0x00010000
@@ -280,12 +299,7 @@ def filter_for(machine: str | None = None) -> bytes:
         VerifierError: There is no table for the architecture.
     """
     machine = machine or platform.machine()
-    architecture = _ARCHITECTURES.get(machine)
-    if architecture is None:
-        raise VerifierError(
-            f"the sandbox knows no system calls of {machine}",
-            hint=f"known: {', '.join(_ARCHITECTURES)}; another sandbox can be plugged in",
-        )
+    architecture = _architecture(machine)
     numbers = architecture.numbers
     refused = [name for line in _REFUSED for name in line.split()]
     wanted = [name for name in refused if machine == "x86_64" or name not in _ONLY_X86]
@@ -304,6 +318,25 @@ def filter_for(machine: str | None = None) -> bytes:
         _step(_RETURN, _ALLOW),
     ]
     return b"".join(code)
+
+
+def numbers_for(machine: str) -> dict[str, int]:
+    """The numbers of the calls that the filter knows.
+
+    Raises:
+        VerifierError: As ``filter_for``.
+    """
+    return dict(_architecture(machine).numbers)
+
+
+def _architecture(machine: str) -> _Architecture:
+    found = _ARCHITECTURES.get(machine)
+    if found is None:
+        raise VerifierError(
+            f"the sandbox knows no system calls of {machine}",
+            hint=f"known: {', '.join(_ARCHITECTURES)}; another sandbox can be plugged in",
+        )
+    return found
 
 
 def _step(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
