@@ -85,7 +85,9 @@ def score(sandbox: BubblewrapSandbox, source: str, *tests: CodeTest) -> float:
     messages = (Message(role="user", content="Write add."),)
 
     async def go() -> float:
-        return (await verifier.judge(messages, "", Answer(text=source, key=source, explicit=True))).score
+        return (
+            await verifier.judge(messages, "", Answer(text=source, key=source, explicit=True))
+        ).score
 
     return anyio.run(go)
 

@@ -161,6 +161,12 @@ def test_when_the_time_for_all_runs_is_over_the_rest_do_not_begin(
     assert [one.ended for one in ran] == ["wall", "wall", "not_run", "not_run"]
 
 
+def test_the_time_of_a_run_begins_when_it_is_confined(sandbox: BubblewrapSandbox) -> None:
+    """A limit shorter than what comes before the program is the program's limit all the same, and no failure."""
+    ran = run(sandbox, "import time; time.sleep(60)", *[Case()] * 3, wall_s=0.0001)
+    assert [one.ended for one in ran] == ["wall"] * 3
+
+
 def test_every_probe_is_refused(sandbox: BubblewrapSandbox) -> None:
     async def go() -> tuple[Ran, ...]:
         return await sandbox.run(probe_program())

@@ -53,8 +53,7 @@ def test_outside_of_a_sandbox_the_same_program_is_let(name: str, tmp_path: Path)
             pass_fds=(inherited,),
             start_new_session=True,
             check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
     finally:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from tt_compute.verify.sandbox.types import Case, Limits, Program, Sandbox
 
-__all__ = ["decoy", "deceived"]
+__all__ = ["deceived", "decoy"]
 
 _HELPERS = """
 _tt_asserted = []
@@ -76,7 +76,7 @@ def _comes_first(statement: ast.stmt) -> bool:
 class _Change(ast.NodeTransformer):
     """Has every ``assert`` expect something else, where it says what it expects."""
 
-    def visit_Assert(self, node: ast.Assert) -> ast.Assert:  # noqa: N802 - ast's name
+    def visit_Assert(self, node: ast.Assert) -> ast.Assert:
         changed = self.of(node.test)
         if changed is not None:
             node.test = _call("_tt_assert", changed)
@@ -138,23 +138,27 @@ def _either(left: ast.expr, right: ast.expr) -> tuple[ast.expr, ast.expr] | None
 
 def _other(value: Any) -> object:
     """Another value of the same kind, and far from it."""
-    if value is None or value is ...:
-        return _FAR
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float | complex):
-        return -value - _FAR
-    if isinstance(value, str):
-        return f"{value}{_FAR}"
-    if isinstance(value, bytes):
-        return value + b"%d" % _FAR
-    if isinstance(value, dict):
-        return {**cast("dict[object, object]", value), _FAR: _FAR}
-    if isinstance(value, set):
-        return {*cast("set[object]", value), _FAR}
-    if isinstance(value, tuple):
-        return (*cast("tuple[object, ...]", value), _FAR)
-    return [*value, _FAR]
+    other: object = _FAR
+    match value:
+        case bool():
+            other = not value
+        case int() | float() | complex():
+            other = -value - _FAR
+        case str():
+            other = f"{value}{_FAR}"
+        case bytes():
+            other = value + b"%d" % _FAR
+        case dict():
+            other = {**cast("dict[object, object]", value), _FAR: _FAR}
+        case set():
+            other = {*cast("set[object]", value), _FAR}
+        case tuple():
+            other = (*cast("tuple[object, ...]", value), _FAR)
+        case list():
+            other = [*cast("list[object]", value), _FAR]
+        case _:
+            pass
+    return other
 
 
 def _instead_of(node: ast.expr, other: ast.expr) -> ast.expr:
