@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
+
+import anyio.to_thread
 
 from tt_compute.verify.sandbox.types import Case, Limits, Program, Sandbox
 
@@ -29,8 +32,11 @@ def _tt_end(must):
 _NEVER = ast.Constant(value=...)
 """What no program returns."""
 _FAR = 7919
+_FARTHEST = -1e300
+"""Farther from any expected number than a tolerance."""
 
 
+@lru_cache(maxsize=256)
 def decoy(check: str) -> str | None:
     """The same code with something else expected; it runs to its end only for a program that deceives it.
 
@@ -58,10 +64,11 @@ async def deceived(
     Raises:
         VerifierError: The sandbox could not be used, or failed.
     """
-    decoys = {at: made for at, check in checks.items() if (made := decoy(check)) is not None}
+    made = await anyio.to_thread.run_sync(lambda: {at: decoy(checks[at]) for at in checks})
+    decoys = {at: check for at, check in made.items() if check is not None}
     if not decoys:
         return frozenset()
-    cases = tuple(Case(check=made) for made in decoys.values())
+    cases = tuple(Case(check=check) for check in decoys.values())
     ran = await sandbox.run(Program(source=source, cases=cases, limits=limits))
     return frozenset(
         at for at, one in zip(decoys, ran, strict=True) if one.ended == "exit" and one.checked
@@ -90,10 +97,7 @@ class _Change(ast.NodeTransformer):
             changed = [self.of(value) for value in test.values]
             found = [new or old for new, old in zip(changed, test.values, strict=True)]
             return ast.BoolOp(op=test.op, values=found) if any(changed) else None
-        if isinstance(test, ast.Call) and _name(test.func) == "isclose" and len(test.args) > 1:
-            pair = _either(test.args[0], test.args[1])
-            return pair and ast.Call(test.func, [*pair, *test.args[2:]], test.keywords)
-        return None
+        return _closeness(test) if isinstance(test, ast.Call) else None
 
 
 def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> ast.expr | None:
@@ -108,9 +112,28 @@ def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> ast.expr | No
     if isinstance(op, ast.In):
         return ast.Compare(left, [op], [_instead_of(right, ast.Tuple([_NEVER], ast.Load()))])
     if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-        near = _distance(left)
+        near = _distance(left) if isinstance(op, ast.Lt | ast.LtE) else None
         return ast.Compare(near, [op], [right]) if near else ast.Compare(left, [op], [_NEVER])
     return None
+
+
+def _closeness(call: ast.Call) -> ast.expr | None:
+    """``isclose(a, b)`` with another b, or a, unless it calls close whatever is."""
+    match call.args:
+        case [left, right] if _name(call.func) == "isclose" and not _is_wide(call.keywords):
+            pair = _either(left, right, tolerant=True)
+            return pair and ast.Call(call.func, [*pair], call.keywords)
+        case _:
+            return None
+
+
+def _is_wide(tolerances: list[ast.keyword]) -> bool:
+    return not all(
+        isinstance(one.value, ast.Constant)
+        and isinstance(one.value.value, float | int)
+        and (one.arg == "abs_tol" or one.value.value < 0.5)  # noqa: PLR2004 - of what is expected
+        for one in tolerances
+    )
 
 
 def _distance(node: ast.expr) -> ast.expr | None:
@@ -120,18 +143,20 @@ def _distance(node: ast.expr) -> ast.expr | None:
     inner = node.args[0]
     if not (isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Sub)):
         return None
-    pair = _either(inner.left, inner.right)
+    pair = _either(inner.left, inner.right, tolerant=True)
     return pair and ast.Call(node.func, [ast.BinOp(pair[0], inner.op, pair[1])], [])
 
 
-def _either(left: ast.expr, right: ast.expr) -> tuple[ast.expr, ast.expr] | None:
+def _either(
+    left: ast.expr, right: ast.expr, *, tolerant: bool = False
+) -> tuple[ast.expr, ast.expr] | None:
     """The two with the one that is written out changed; None when neither is."""
     for first, node in ((False, right), (True, left)):
         try:
             value = ast.literal_eval(node)
         except (ValueError, TypeError, SyntaxError):
             continue
-        other = ast.parse(repr(_other(value)), mode="eval").body
+        other = ast.parse(repr(_FARTHEST if tolerant else _other(value)), mode="eval").body
         return (other, right) if first else (left, other)
     return None
 
