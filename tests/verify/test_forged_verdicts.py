@@ -62,7 +62,7 @@ FORGED = {
     "replaces what runs its test": "import builtins\nbuiltins.exec = builtins.eval = lambda *_: None\ndef add(a, b): return 0",
     "replaces what its test uses": "import builtins, math\nabs = builtins.abs = lambda x: 0\nmath.isclose = lambda *_, **__: True\ndef add(a, b): return 0",
     "replaces what carries its value": "import json, os\njson.dumps = lambda *_, **__: '5'\nos.write = lambda fd, data: len(data)\ndef add(a, b): return 0",
-    "jumps over its test": "import sys\ndef trace(frame, event, argument):\n    if frame.f_code.co_filename == 'check.py': frame.f_lineno += 1\n    return trace\nsys.settrace(trace)\ndef add(a, b): return 0",
+    "jumps over its test": "import sys\ndef trace(frame, event, argument):\n    if event == 'line' and frame.f_code.co_filename == 'check.py': frame.f_lineno += 1\n    return trace\nsys.settrace(trace)\ndef add(a, b): return 0",
     "prints every answer": "for one in range(100): print(one)",
 }
 RIGHT = (

@@ -134,6 +134,26 @@ def test_a_program_does_not_find_what_the_other_runs_are_given(sandbox: Bubblewr
     assert ran[1].stdout == "True\nFalse\n", ran[1].stderr
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import builtins\nbuiltins.abs = lambda x: 0",
+        "import builtins\nbuiltins.exec = lambda *_: None",
+        "import sys\n"
+        "def trace(frame, event, argument):\n"
+        "    if event == 'line' and frame.f_lineno == 2: frame.f_lineno = 3\n"
+        "    return trace\n"
+        "sys.settrace(trace)",
+    ],
+    ids=["a builtin", "exec", "the order of its lines"],
+)
+def test_what_a_program_replaces_does_not_run_its_test(
+    sandbox: BubblewrapSandbox, source: str
+) -> None:
+    (ran,) = run(sandbox, source, Case(check="pass\nassert abs(-1) == 0\npass"))
+    assert not ran.checked
+
+
 def test_devices_work_as_programs_expect(sandbox: BubblewrapSandbox) -> None:
     source = (
         "import os\nopen('/dev/null', 'w').write('x')\n"
