@@ -139,11 +139,13 @@ def test_a_program_does_not_find_what_the_other_runs_are_given(sandbox: Bubblewr
     [
         "import builtins\nbuiltins.abs = lambda x: 0",
         "import builtins\nbuiltins.exec = lambda *_: None",
-        "import sys\n"
-        "def trace(frame, event, argument):\n"
-        "    if event == 'line' and frame.f_lineno == 2: frame.f_lineno = 3\n"
-        "    return trace\n"
-        "sys.settrace(trace)",
+        (
+            "import sys\n"
+            "def trace(frame, event, argument):\n"
+            "    if event == 'line' and frame.f_lineno == 2: frame.f_lineno = 3\n"
+            "    return trace\n"
+            "sys.settrace(trace)"
+        ),
     ],
     ids=["a builtin", "exec", "the order of its lines"],
 )
