@@ -43,7 +43,7 @@ ADD = Asked(question="Write add.", tests="assert add(1, 2) == 3", question_id="a
 
 
 class Scripted:
-    """A sandbox that takes every program with a plus for right."""
+    """A sandbox where every program with a plus passes the test, and none another one."""
 
     name = "scripted"
 
@@ -59,8 +59,10 @@ class Scripted:
     async def run(self, program: Program) -> tuple[Ran, ...]:
         await anyio.lowlevel.checkpoint()
         self.programs.append(program)
-        checked = "+" in program.source
-        return tuple(Ran(ended="exit", checked=checked) for _ in program.cases)
+        right = "+" in program.source
+        return tuple(
+            Ran(ended="exit", checked=right and case.check == ADD.tests) for case in program.cases
+        )
 
     def close(self) -> None: ...
 
@@ -113,7 +115,7 @@ async def recorded(
 
 
 async def test_programs_are_judged_by_their_tests(tmp_path: Path) -> None:
-    """In the sandbox; a sample without a program is wrong and runs nothing."""
+    """In the sandbox, the right one by a decoy as well; a sample without a program is wrong and runs nothing."""
     sandbox = Scripted()
     file = await recorded(tmp_path, ADD, sandbox, [RIGHT, WRONG, "I cannot."])
     (found,) = load_recordings(file)
@@ -121,7 +123,7 @@ async def test_programs_are_judged_by_their_tests(tmp_path: Path) -> None:
     assert found.samples[0] == "def add(a, b):\n    return a + b"
     assert (found.gold, found.samples[2]) == (None, None)
     assert [case.check for case in sandbox.programs[0].cases] == ["assert add(1, 2) == 3"]
-    assert len(sandbox.programs) == 2
+    assert len(sandbox.programs) == 3
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

@@ -92,10 +92,18 @@ def test_what_is_told_of_a_test_stays_short() -> None:
 
 
 def test_a_program_that_passes_or_is_missing_is_told_of_as_such() -> None:
-    test = CodeTest(check="assert add(1, 1) == 0")
-    assert on_code(test, Ran(ended="exit", checked=True)) == ""
+    test = CodeTest(call="add", args=(1, 1), expected=0)
+    assert on_code(test, Ran(ended="exit", value="0", checked=True)) == ""
     verifier = CodeVerifier(CodeTests(tests=(test,)), Scripted())
     assert judge(verifier, "I cannot.").reason == "There is no program in the answer."
+
+
+def test_a_program_that_passes_a_decoy_too_is_told_of_as_such() -> None:
+    test = CodeTest(check="assert add(1, 1) == 2")
+    said = on_code(test, Ran(ended="exit", checked=True))
+    assert said.endswith(
+        "It passes this test whatever is expected of it, and so has not passed it."
+    )
 
 
 def test_a_gold_answer_is_never_given_away() -> None:

@@ -10,17 +10,24 @@ import msgspec
 
 from tt_compute.types import Message
 from tt_compute.verify.base import Answer, Judgement
+from tt_compute.verify.code_decoys import deceived
 from tt_compute.verify.code_tests import CodeTest, CodeTests
 from tt_compute.verify.sandbox.types import Case, Limits, Program, Ran, Sandbox
 
 __all__ = ["Agreement", "CodeVerifier", "dual_agreement"]
 
+_DECEIVED = Ran(
+    ended="exit",
+    stderr="It passes this test whatever is expected of it, and so has not passed it.",
+)
+
 
 class CodeVerifier:
     """Scores a program by the share of the tests that it passes, and accepts it when it passes all.
 
-    A program that hangs, dies or takes too much has failed the test: that is its own doing. When the
-    sandbox fails, that is no verdict but an error.
+    A program that hangs, dies or takes too much has failed the test: that is its own doing. So has one that
+    passes an ``assert`` whatever that expects (``code_decoys``). When the sandbox fails, that is no verdict
+    but an error.
 
     Args:
         tests: What it must do.
@@ -55,7 +62,14 @@ class CodeVerifier:
         cases = tuple(test.case() for test in tests)
         program = Program(source=answer.text, cases=cases, limits=self._tests.limits)
         ran = await self._sandbox.run(program)
-        failed = [(test, one) for test, one in zip(tests, ran, strict=True) if not test.passed(one)]
+        passed = {at for at, test in enumerate(tests) if test.passed(ran[at])}
+        checks = {at: check for at in passed if (check := tests[at].check) is not None}
+        lies = await deceived(answer.text, checks, self._tests.limits, self._sandbox)
+        failed = [
+            (test, _DECEIVED if at in lies else ran[at])
+            for at, test in enumerate(tests)
+            if at not in passed - lies
+        ]
         return Judgement(
             score=1 - len(failed) / len(tests),
             reason=_reason(len(tests), *failed[0], failed=len(failed)) if failed else "",
@@ -106,8 +120,10 @@ async def dual_agreement(
     found: dict[str, frozenset[int]] = {}
 
     async def run(source: str) -> None:
-        ran = await sandbox.run(Program(source=source, cases=cases, limits=limits or Limits()))
-        found[source] = frozenset(at for at, one in enumerate(ran) if _passed(one))
+        most = limits or Limits()
+        ran = await sandbox.run(Program(source=source, cases=cases, limits=most))
+        passed = {at: tests[at] for at, one in enumerate(ran) if _passed(one)}
+        found[source] = frozenset(passed) - await deceived(source, passed, most, sandbox)
 
     async with anyio.create_task_group() as group:
         for source in dict.fromkeys(programs):

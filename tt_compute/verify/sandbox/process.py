@@ -17,6 +17,8 @@ __all__ = ["SandboxProcess"]
 
 _GRACE_S = 5.0
 """Beyond the program's own time: the worker inside ends each case by itself, within milliseconds."""
+_START_S = 2.0
+"""Of each case, beside the program's own time; what the worker allows it."""
 _ESCAPES = 8
 """Most bytes of JSON that one byte of output can become, and some."""
 
@@ -75,9 +77,8 @@ class SandboxProcess:
             VerifierError: The sandbox died, spoke nonsense or took too long.
         """
         limits = program.limits
-        ends_at = time.monotonic() + min(
-            limits.total_s + limits.wall_s, limits.wall_s * len(program.cases)
-        )
+        longest_s = limits.wall_s + _START_S
+        ends_at = time.monotonic() + min(limits.total_s + longest_s, longest_s * len(program.cases))
         self._send(_job(program, filter_steps), ends_at + _GRACE_S)
         most = _ESCAPES * 3 * limits.output_bytes + 65536
         return tuple(

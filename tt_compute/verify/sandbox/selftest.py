@@ -11,7 +11,7 @@ from tt_compute.verify.sandbox.types import Case, Limits, Program, Ran
 __all__ = ["PROBES", "probe_program", "refuse_leaks"]
 
 _SOURCE = '''
-import ctypes, os, platform, resource, socket, threading
+import ctypes, fcntl, os, platform, resource, socket, threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -26,6 +26,16 @@ def refused_call(name, *arguments):
     """A system call by number; only x86-64 is tried."""
     if platform.machine() == "x86_64":
         assert libc.syscall(ctypes.c_long(name), *map(ctypes.c_long, arguments)) == -1
+
+def unwritable(folder):
+    """Leaves nothing even where that fails."""
+    file = folder + '/left-behind'
+    try:
+        open(file, 'w').close()
+    except OSError:
+        return
+    os.unlink(file)
+    raise AssertionError(f"{file} was written")
 
 def threads(number):
     # Small stacks, so that it is their number that is refused and not their memory.
@@ -45,7 +55,7 @@ PROBES = MappingProxyType(
         ),
         "write a file": (
             "for place in ('/', '/dev', '/dev/shm', '/usr/lib', '/tmp', '.'):\n"
-            "    refused(open, place + '/left-behind', 'w')"
+            "    unwritable(place)"
         ),
         "see the environment": (
             "assert set(os.environ) <= {'PATH', 'PWD', 'LC_CTYPE'}, dict(os.environ)"
@@ -59,6 +69,16 @@ PROBES = MappingProxyType(
             "refused(os.fork); refused_call(435, 0, 0)\nrefused(os.execv, '/usr/bin/env', ['env'])"
         ),
         "end its supervisor": "os.kill(1, 9); os.kill(1, 15); os.kill(1, 2)",
+        "limit or slow its supervisor": (
+            "refused(resource.prlimit, 1, resource.RLIMIT_CPU, resource.getrlimit(resource.RLIMIT_CPU))\n"
+            "refused(os.setpriority, os.PRIO_PROCESS, 1, 0)\n"
+            "refused(os.sched_setaffinity, 1, os.sched_getaffinity(0))"
+        ),
+        "watch or lock the host's files": (
+            "file = open(os.__file__); refused(fcntl.flock, file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+            "refused(fcntl.lockf, file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+            "assert libc.inotify_init1(0) == -1; refused(os.utime, '/dev/null')"
+        ),
         "be somebody": "assert os.getuid() == os.geteuid() == 65534; refused(os.setuid, 0)",
         "make a namespace or a mount": (
             "assert libc.unshare(0x10000000) == -1; assert libc.unshare(0x00020000) == -1\n"

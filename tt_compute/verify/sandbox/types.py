@@ -74,7 +74,8 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     value: str | None = None
     """What the call returned, as JSON; None when it returned nothing that JSON can hold, or did not end."""
     checked: bool = False
-    """The check ran to its end."""
+    """The check ran to its end, as the process says in which both ran: a program that sets out to can say so
+    as well. ``code_decoys`` is for that."""
     wall_s: float = 0.0
 
 
