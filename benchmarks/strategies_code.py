@@ -17,6 +17,7 @@ import game24
 from report import conditions, markdown, percent
 from tt_compute.replay.human_eval import Problem, load_problems
 from tt_compute.replay.lab import pass_at
+from tt_compute.verify.code_decoys import decoy
 from tt_compute.verify.code_tests import CodeTest
 from tt_compute.verify.sandbox.launch import find_launch
 from tt_compute.verify.sandbox.plugins import get_sandbox
@@ -63,6 +64,10 @@ async def human_eval(data: Path) -> str:
             for line in lines
         ]
         took_s = time.perf_counter() - started
+        deceivers = [
+            await _deceivers(problems[line["question_id"]], line["programs"], found, sandbox)
+            for line, found in zip(lines, passed, strict=True)
+        ]
         alone = await _one_by_one(problems[lines[0]["question_id"]], lines[0]["programs"], sandbox)
     finally:
         sandbox.close()
@@ -81,6 +86,10 @@ async def human_eval(data: Path) -> str:
                 f"process of its own, to a sandbox. In a sandbox each, as the verifier `code` runs them, it is "
                 f"{alone:.0f} checks/s. Other work ran on the machine."
             ),
+            (
+                f"Of the {sum(map(sum, passed))} that pass {sum(deceivers)} pass a decoy of their test, too: the verifier "
+                f"`code` would take so many for programs that deceive it."
+            ),
             _agreement(verdicts),
             _estimator(),
             _pass_table(verdicts),
@@ -88,9 +97,22 @@ async def human_eval(data: Path) -> str:
     )
 
 
-async def _passes(problem: Problem, bodies: Sequence[str], sandbox: Sandbox) -> list[bool]:
+async def _deceivers(
+    problem: Problem, bodies: Sequence[str], passed: Sequence[bool], sandbox: Sandbox
+) -> int:
+    """How many of the right ones pass where something else is expected."""
+    check = decoy(problem.check)
+    assert check is not None, "every test can be read"
+    right = [body for body, passes in zip(bodies, passed, strict=True) if passes]
+    return sum(await _passes(problem, right, sandbox, check))
+
+
+async def _passes(
+    problem: Problem, bodies: Sequence[str], sandbox: Sandbox, check: str | None = None
+) -> list[bool]:
     """Whether each body is right. Each is a case, which has a process, with all of the program as its check."""
-    tests = [CodeTest(check=f"{problem.prompt}{body}\n{problem.check}") for body in bodies]
+    after = problem.check if check is None else check
+    tests = [CodeTest(check=f"{problem.prompt}{body}\n{after}") for body in bodies]
     found = [False] * len(tests)
 
     async def run(places: Sequence[int]) -> None:
