@@ -78,9 +78,9 @@ def _opener(
 ) -> Callable[[str], Session]:
     wanted = options.providers or {request.device: {}}
 
-    def open_graph(name: str) -> Session:
+    def open_graph(file: str) -> Session:
         return new_session(
-            folder / name,
+            folder / file,
             threads=request.threads,
             providers=[(provider_name(name), settings) for name, settings in wanted.items()],
             settings=options.session,

@@ -144,6 +144,10 @@ def test_no_right_program_passes_a_decoy_and_a_deceiver_does(
         "assert add(1, 1) != 3\nassert add([], []) == []\nassert add((), ()) == ()\nassert add('', '') == ''",
         "assert {1: add(1, 1)} == {1: 2} and add(1, 1) is not None and {add(0, 1)} == {1}",
         "assert add(1e300, 0) == 1e300 and (add(True, 0) == 1) == True and None == None",
+        "assert add(-3959.5, 0) == -3959.5",
+        "assert {add(7918, 1), add(1, 1)} == {2, 7919}",
+        "assert {add(7918, 1)} == {7919}",
+        "assert {add(7918, 1): add(7918, 1)} == {7919: 7919}",
     ],
 )
 def test_an_honest_program_is_not_taken_for_a_deceiver(

@@ -168,15 +168,19 @@ def _other(value: Any) -> object:
         case bool():
             other = not value
         case int() | float() | complex():
-            other = -value - _FAR
+            # Half of it below 0 would come back to itself.
+            other = -value - _FAR if -value - _FAR != value else _FAR
         case str():
             other = f"{value}{_FAR}"
         case bytes():
             other = value + b"%d" % _FAR
         case dict():
-            other = {**cast("dict[object, object]", value), _FAR: _FAR}
+            items = cast("dict[object, object]", value)
+            # What it is under that key, if it is there, is not equal to its own negation.
+            other = {**items, _FAR: not items.get(_FAR)}
         case set():
-            other = {*cast("set[object]", value), _FAR}
+            # Without it where it is among them: it is the thousandth prime.
+            other = cast("set[object]", value) ^ {_FAR}
         case tuple():
             other = (*cast("tuple[object, ...]", value), _FAR)
         case list():
