@@ -226,7 +226,9 @@ def _in_steps(texts: object) -> tuple[tuple[str, ...], ...]:
         raise _no_list("texts", texts)
     given = cast("Sequence[object]", texts)
     steps = tuple(
-        split_steps(*_checked([text])) if isinstance(text, str) else _checked(text, f"text {place}")
+        split_steps(_checked_text(text, f"text {place}"))
+        if isinstance(text, str)
+        else _checked(text, f"text {place}", f"of text {place}: step")
         for place, text in enumerate(given)
     )
     if () in steps:
@@ -241,12 +243,16 @@ def _no_list(name: str, given: object) -> InvalidRequestError:
     )
 
 
-def _checked(texts: object, name: str = "texts") -> tuple[str, ...]:
+def _checked(texts: object, name: str = "texts", each: str = "text") -> tuple[str, ...]:
     """Refuse one text in the place of several, and what is no text."""
     if isinstance(texts, str) or not isinstance(texts, Sequence):
         raise _no_list(name, texts)
-    for place, text in enumerate(texts):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - what is checked
-        if not isinstance(text, str):
-            raise InvalidRequestError(f"text {place} is no text")
-        check_encodable(f"text {place}", text)
-    return tuple(texts)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - checked above
+    given = cast("Sequence[object]", texts)
+    return tuple(_checked_text(text, f"{each} {place}") for place, text in enumerate(given))
+
+
+def _checked_text(text: object, name: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidRequestError(f"{name} is no text")
+    check_encodable(name, text)
+    return text
