@@ -124,7 +124,7 @@ class OpenVinoBackend(ReadingBackend):
             # Before it is loaded for nothing.
             raise UnsupportedError(
                 "the model is a language model, and openvino only draws from those",
-                hint="name a deployment of a reward model or of an embedding model",
+                hint="name a deployment of a reward model, a process reward model or an embedding model",
             )
         return await super()._read(reading, deadline)
 

@@ -168,7 +168,7 @@ def _other(value: Any) -> object:
         case bool():
             other = not value
         case int() | float() | complex():
-            # Half of it below 0 would come back to itself.
+            # -_FAR / 2 would come back as itself.
             other = -value - _FAR if -value - _FAR != value else _FAR
         case str():
             other = f"{value}{_FAR}"
@@ -176,10 +176,10 @@ def _other(value: Any) -> object:
             other = value + b"%d" % _FAR
         case dict():
             items = cast("dict[object, object]", value)
-            # What it is under that key, if it is there, is not equal to its own negation.
+            # Another value where the key is there already.
             other = {**items, _FAR: not items.get(_FAR)}
         case set():
-            # Without it where it is among them: it is the thousandth prime.
+            # Where it is among them, as in a set of primes, it is left out.
             other = cast("set[object]", value) ^ {_FAR}
         case tuple():
             other = (*cast("tuple[object, ...]", value), _FAR)
