@@ -214,7 +214,7 @@ class ProcessScorer(Protocol):
         Args:
             messages: What the completions answer.
             steps: Of each completion, at least one; they need not be the whole of it. White space around a
-                step need not be read.
+                step need not be read. Without completions it is only asked whether it could.
             deadline: On the backend's clock.
 
         Raises:

@@ -271,16 +271,21 @@ async def test_a_deployment_that_nobody_can_ask_scores_nothing(
     assert beam.needs.step_scorer == "somebody"
 
 
-async def test_scores_of_other_texts_are_a_warning(play: Play, talk: type[Model]) -> None:
+@pytest.mark.parametrize("more", [-1, 1, None])
+async def test_scores_of_other_texts_or_steps_are_a_warning(
+    play: Play, talk: type[Model], more: int | None
+) -> None:
+    """None = there is one text too few."""
+
     class Scorer:
         async def score_steps(
             self,
             messages: Sequence[Message],  # noqa: ARG002 - the protocol's
-            steps: Sequence[Sequence[str]],  # noqa: ARG002 - the protocol's
+            steps: Sequence[Sequence[str]],
             *,
             deadline: float | None = None,  # noqa: ARG002 - the protocol's
         ) -> Sequence[Sequence[float]]:
-            return [[0.5]]
+            return [[0.5]] if more is None else [[0.5] * (len(text) + more) for text in steps]
 
     played = await play(Beam(width=2, scorer=Scorer()), talk(grows))
     assert any("could not be scored" in warning for warning in played.outcome.warnings)

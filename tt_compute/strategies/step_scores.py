@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from tt_compute.backend import ProcessScorer
-from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError, VerifierError
+from tt_compute.errors import InvalidRequestError, TTComputeError, UsageError
 from tt_compute.strategies.base import Ended, Run
 from tt_compute.strategies.deadline import before_deadline
 from tt_compute.strategies.drawing import Ask, Drawer
@@ -185,11 +185,7 @@ class _Process:
             scores = await before_deadline(run, partial(self._asked(run), run.messages, asked))
             if scores is None:
                 return [None] * len(steps)
-            if len(scores) != len(asked):
-                raise VerifierError(
-                    f"the process scorer gave scores of {len(scores)} texts for {len(asked)}"
-                )
-            found = iter([made_one(row, self._aggregate) for row in scores])
+            found = iter(made_one(scores, asked, self._aggregate))
         except TTComputeError as error:
             drawer.warn(f"the steps could not be scored: {error}")
             return [None] * len(steps)

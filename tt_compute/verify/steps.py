@@ -68,16 +68,23 @@ def aggregate_of(name: str) -> Aggregate:
     return AGGREGATES[name]
 
 
-def made_one(scores: Sequence[float], aggregate: Aggregate) -> float:
-    """The score of a text, from those of its steps.
+def made_one(
+    rows: Sequence[Sequence[float]], steps: Sequence[Sequence[str]], aggregate: Aggregate
+) -> list[float]:
+    """The score of each text, from those of its steps.
 
     Raises:
-        VerifierError: There are none, or they are not numbers.
+        VerifierError: There is not one for each step, or they are not numbers.
     """
-    score = aggregate(scores) if scores else math.nan
-    if math.isnan(score):
-        raise VerifierError(f"the process scorer gave {list(scores)!r} for a text with steps")
-    return float(score)
+    given, wanted = [len(row) for row in rows], [len(one) for one in steps]
+    if given != wanted:
+        raise VerifierError(
+            f"the process scorer gave {given} scores for texts of {wanted} steps, and not one for each"
+        )
+    scores = [float(aggregate(row)) for row in rows]
+    if any(map(math.isnan, scores)):
+        raise VerifierError("the process scorer gave scores that are not numbers")
+    return scores
 
 
 def whole_by_steps(score_steps: ScoreSteps, aggregate: Aggregate) -> Score:
@@ -87,6 +94,6 @@ def whole_by_steps(score_steps: ScoreSteps, aggregate: Aggregate) -> Score:
         steps = [split_steps(text) for text in texts]
         if not all(steps):
             raise VerifierError("a text in which nothing is said has no steps to be scored")
-        return [made_one(row, aggregate) for row in await score_steps(messages, steps)]
+        return made_one(await score_steps(messages, steps), steps, aggregate)
 
     return score
