@@ -37,15 +37,15 @@ from tt_compute_backends.text.model import open_text
 
 Embed = Callable[[Sequence[str]], NDArray[np.float64]]
 OURS: dict[str, tuple[str, dict[str, object]]] = {
-    "torch, fp32": ("torch", {"dtype": "fp32"}),
-    "torch, bf16": ("torch", {}),
-    "onnxruntime, int8": ("onnxruntime", {}),
-    "openvino, int8": ("openvino", {}),
+    "torch-fp32": ("torch", {"dtype": "fp32"}),
+    "torch-bf16": ("torch", {}),
+    "onnxruntime-int8": ("onnxruntime", {}),
+    "openvino-int8": ("openvino", {}),
 }
 PEER = "transformers"
 BATCH = 32
 """Of the peer, which pads: what sentence-transformers takes by default."""
-LOADS = {"256 of 12 words": (256, 12), "64 of 80 words": (64, 80), "16 of 400 words": (16, 400)}
+LOADS = {"64 of 12 words": (64, 12), "16 of 80 words": (16, 80), "4 of 400 words": (4, 400)}
 SEED = 3
 PADDING = "<|endoftext|>"
 VERSIONS = ("torch", "onnxruntime", "openvino", PEER)

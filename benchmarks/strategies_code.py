@@ -87,8 +87,8 @@ async def human_eval(data: Path) -> str:
                 f"{alone:.0f} checks/s. Other work ran on the machine."
             ),
             (
-                f"Of the {sum(map(sum, passed))} that pass {sum(deceivers)} pass a decoy of their test, too: the verifier "
-                f"`code` would take so many for programs that deceive it."
+                f"Of the {sum(map(sum, passed))} that pass {sum(deceivers)} pass a decoy of their test, too, which the "
+                f"verifier `code` takes for deceit."
             ),
             _agreement(verdicts),
             _estimator(),

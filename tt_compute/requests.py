@@ -11,7 +11,12 @@ import msgspec
 
 from tt_compute.confidences import Asked, confidence_in
 from tt_compute.dispatch.ledger import Ledger
-from tt_compute.errors import InfeasibleError, InvalidRequestError
+from tt_compute.errors import (
+    InfeasibleError,
+    InvalidRequestError,
+    TTComputeError,
+    VerifierError,
+)
 from tt_compute.execution import Execution, Job
 from tt_compute.foresight import foreseen
 from tt_compute.judging import asker, embedder, scorer, step_scorer
@@ -189,7 +194,17 @@ class Requests:
         named = needs_of(_pinned(options)).step_scorer
         if named is None:
             return None
-        return step_scorer(self._setup, named, self._objective(options))
+        score = step_scorer(self._setup, named, self._objective(options))
+
+        async def score_steps(
+            messages: Sequence[Message], steps: Sequence[Sequence[str]]
+        ) -> Sequence[Sequence[float]]:
+            try:
+                return await score(messages, steps)
+            except TTComputeError as error:
+                raise VerifierError(f"steps={named}: {error.message}", hint=error.hint) from error
+
+        return score_steps
 
     def _premise(self, deployment: str, task: TaskKind) -> Premise:
         known = self._premises.get((deployment, task))
@@ -220,9 +235,9 @@ class Requests:
         for judge in (prepared.verifier, prepared.task.equality):
             if isinstance(judge, Readied):
                 # Before a sample is paid for that nothing could judge.
-                await judge.ready()
+                await judge.ready(prepared.messages)
         if prepared.score_steps is not None:
-            await prepared.score_steps((), ())
+            await prepared.score_steps(prepared.messages, ())
         limit_s = plan.objective.max_latency_s
         spec = self._setup.spec(chosen.deployment)
         sources = Rungs(self._setup, plan, prepared.seed, prepared.unfit)

@@ -16,7 +16,7 @@ from tt_compute_backends.llama.safetensors_file import SafetensorsFile
 from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.llama.steps import read_steps
 from tt_compute_backends.loop.forward import F32, ReadingForward
-from tt_compute_backends.loop.reading import Readable
+from tt_compute_backends.loop.readable import Readable
 from tt_compute_backends.onnx_files import REWARD_FILE
 from tt_compute_backends.text.folder import read_json
 from tt_compute_backends.text.model import TextModel

@@ -15,7 +15,7 @@ from tt_compute_backends.llama.pooling import read_pooling
 from tt_compute_backends.llama.spec import LlamaWeights
 from tt_compute_backends.llama.steps import read_steps
 from tt_compute_backends.loop.options import loop_capabilities, loop_memory
-from tt_compute_backends.loop.reading import Readable
+from tt_compute_backends.loop.readable import Readable
 from tt_compute_backends.loop.runtime import LoopModel, LoopRuntime
 from tt_compute_backends.text.model import open_text
 from tt_compute_backends.text.sequences import StepMarks

@@ -36,7 +36,8 @@ SAMPLES = [
     "About forty.\n\nThe answer is 43.",
     "I guess.\n\nThe answer is 44.",
 ]
-KINDS = {"writer": "tokens", "reward": "reward", "prm": "steps"}
+THREE = Objective(max_samples=3)
+KINDS = {"writer": "tokens", "reward": "reward", "prm": "steps", "plain": "plain_steps"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def tiny() -> Any:
 @pytest.fixture(scope="module")
 def models(tiny: Any) -> dict[str, Any]:
     return {
-        name: tiny.TinyModel("qwen2", output=output, reward_layers=2)
+        name: tiny.TinyModel("qwen2", output=output, reward_layers=1 if name == "plain" else 2)
         for name, output in KINDS.items()
     }
 
@@ -83,6 +84,7 @@ def client(environ: dict[str, str], folders: dict[str, Path]) -> Iterator[Client
         "options": {"rules": [{"pattern": ".", "script": SAMPLES}]},
     }
     entries = [local(name, folder, "torch", dtype="fp32") for name, folder in folders.items()]
+    entries[-1]["options"]["step_separator"] = "\n"
     config = Config.from_mapping({"deployments": [scripted, *entries]}, environ=environ)
     with Client(config, environ=environ) as made:
         yield made
@@ -313,8 +315,8 @@ def test_a_plan_that_was_made_runs_with_the_same_scorer(client: Client) -> None:
         ("beam:steps=prm,", InvalidRequestError, "by ''"),
         ("beam:p_true,min", InvalidRequestError, "scored by 'p_true,min'"),
         ("dvts:steps=prn", UnknownNameError, "prn"),
-        ("beam:steps=reward", UnsupportedError, "a reward model"),
-        ("beam:steps=scripted", UnsupportedError, "does not score steps"),
+        ("beam:steps=reward", VerifierError, r"^steps=reward: .*a reward model"),
+        ("beam:steps=scripted", VerifierError, r"^steps=scripted: .*does not score steps"),
     ],
 )
 def test_a_search_that_nothing_could_score_is_refused(
@@ -324,6 +326,19 @@ def test_a_search_that_nothing_could_score_is_refused(
     with pytest.raises(error, match=told):
         client.solve(QUESTION, deployment="scripted", strategy=strategy)
     assert not client.estimates().abilities
+
+
+@pytest.mark.parametrize(
+    "options", [{"verifier": "steps=plain"}, {"strategy": "beam:steps=plain"}], ids=str
+)
+def test_a_prompt_that_the_scorer_does_not_take_is_told_before_a_sample_is_drawn(
+    client: Client, options: dict[str, Any]
+) -> None:
+    """One that was made for plain questions has no place for a system prompt."""
+    assert client.solve(QUESTION, deployment="scripted", objective=THREE, **options).samples
+    with pytest.raises(VerifierError, match=r"^steps=plain: .*single user message") as caught:
+        client.solve(QUESTION, system="Be short.", deployment="scripted", **options)
+    assert caught.value.partial is None
 
 
 def test_a_scorer_by_name_is_part_of_the_searchs_name() -> None:

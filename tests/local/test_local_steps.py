@@ -279,11 +279,15 @@ def test_no_messages_are_refused(chat_model: Any, load: Load) -> None:
         scores(load(chat_model), ("42",), messages=())
 
 
-def test_a_model_of_plain_questions_takes_a_single_one(plain_model: Any, load: Load) -> None:
+@pytest.mark.parametrize("solutions", [(("42",),), ()])
+def test_a_model_of_plain_questions_takes_a_single_one(
+    plain_model: Any, load: Load, solutions: Any
+) -> None:
+    """And says so where nothing is to be scored yet."""
     with pytest.raises(InvalidRequestError, match="single user message"):
         scores(
             load(plain_model, step_separator="\n"),
-            ("42",),
+            *solutions,
             messages=(Message(role="system", content="Be short."), *ASKED),
         )
 

@@ -126,8 +126,11 @@ class Asking(Protocol):
 class Readied(Protocol):
     """Optional ability of a verifier or an equality: to find out before a sample is drawn whether it can judge at all."""
 
-    async def ready(self) -> None:
+    async def ready(self, messages: Sequence[Message]) -> None:
         """Make ready what judging needs.
+
+        Args:
+            messages: The prompt of what will be judged.
 
         Raises:
             VerifierError: It cannot judge here.

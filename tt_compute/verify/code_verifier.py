@@ -41,7 +41,7 @@ class CodeVerifier:
         self._tests = tests
         self._sandbox = sandbox
 
-    async def ready(self) -> None:
+    async def ready(self, messages: Sequence[Message]) -> None:  # noqa: ARG002 - the protocol's
         """See ``base.Readied``."""
         await self._sandbox.ready()
 

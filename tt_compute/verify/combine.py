@@ -30,11 +30,11 @@ class _Combined(ABC):
     @abstractmethod
     def reliability(self) -> Reliability | None: ...
 
-    async def ready(self) -> None:
+    async def ready(self, messages: Sequence[Message]) -> None:
         """See ``base.Readied``."""
         for part in self._parts:
             if isinstance(part, Readied):
-                await part.ready()
+                await part.ready(messages)
 
     def _known(self) -> list[Reliability] | None:
         """How far each part can be trusted; None as soon as it is unknown of one."""

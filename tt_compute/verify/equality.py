@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from tt_compute.errors import InvalidRequestError, TTComputeError, UnknownNameError, VerifierError
+from tt_compute.types import Message
 from tt_compute.verify.base import Answer, Equality, EqualityCallable
 from tt_compute.verify.calling import call_user, load_function, name_of
 from tt_compute.verify.math_process import MathProcess
@@ -82,7 +83,7 @@ class SameMeaning:
     async def same(self, first: Answer, second: Answer) -> bool:
         return _cosine(await self._vector(first), await self._vector(second)) >= self._threshold
 
-    async def ready(self) -> None:
+    async def ready(self, messages: Sequence[Message]) -> None:  # noqa: ARG002 - the protocol's
         """Find out whether the deployment embeds.
 
         Raises:

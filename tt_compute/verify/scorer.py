@@ -11,7 +11,7 @@ from tt_compute.verify.base import Answer, Judgement
 __all__ = ["Score", "ScorerVerifier"]
 
 Score = Callable[[Sequence[Message], Sequence[str]], Awaitable[Sequence[float]]]
-"""One score per completion of the messages; without completions it only finds out whether it could."""
+"""One score per completion of the messages; without completions it only finds out whether it could, with them."""
 
 
 class ScorerVerifier:
@@ -30,13 +30,13 @@ class ScorerVerifier:
         self.name: str = name
         self.accepts_at = accepts_at
 
-    async def ready(self) -> None:
-        """Find out whether the deployment scores.
+    async def ready(self, messages: Sequence[Message]) -> None:
+        """Find out whether the deployment scores what answers such a prompt.
 
         Raises:
             VerifierError: It does not, or its backend cannot be made.
         """
-        await self._scores((), ())
+        await self._scores(messages, ())
 
     async def judge(
         self,

@@ -26,7 +26,8 @@ __all__ = [
 ScoreSteps = Callable[
     [Sequence[Message], Sequence[Sequence[str]]], Awaitable[Sequence[Sequence[float]]]
 ]
-"""One score per step of each completion of the messages; without completions it only finds out whether it could."""
+"""One score per step of each completion of the messages; without completions it only finds out whether it could, with
+them."""
 Aggregate = Callable[[Sequence[float]], float]
 
 STEP_END: Final = "\n\n"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Generic
+from typing import Generic
 
-from tt_compute.errors import OutOfMemory, UnsupportedError
+from tt_compute.errors import OutOfMemory
 from tt_compute.types import Message
 from tt_compute_backends.engine.runtime import (
     EmbedTexts,
@@ -16,67 +15,22 @@ from tt_compute_backends.engine.runtime import (
     ScoreTexts,
     Vectors,
 )
-from tt_compute_backends.llama.outputs import STEPS, Output
-from tt_compute_backends.llama.pooling import Pooling
-from tt_compute_backends.llama.spec import RewardLayer
 from tt_compute_backends.loop.batch import Memory
-from tt_compute_backends.loop.forward import F32, CacheT, KvCache, Piece, ReadingForward
+from tt_compute_backends.loop.forward import CacheT, KvCache, Piece
 from tt_compute_backends.loop.harvest import Harvest, Likelihoods, Pooled, Rewards, StepRewards
 from tt_compute_backends.loop.prompts import common_tokens
-from tt_compute_backends.text.sequences import SequenceReader, StepMarks, Stepped
+from tt_compute_backends.loop.readable import Readable, check_reads
+from tt_compute_backends.text.sequences import SequenceReader, Stepped
 
-__all__ = ["Readable", "TextReader"]
+__all__ = ["TextReader"]
 
 Tokens = tuple[int, ...]
 
 _LEAST_SHARED_TOKENS = 16
 """Shorter common beginnings are not worth the copies."""
+_ANY_STEP = "."
 _MADE_AT_ONCE = 2**16
 """Tokens made of texts before samples get their turn: some hundredths of a second."""
-_KINDS: Final[dict[Output, str]] = {
-    "tokens": "a language model",
-    "reward": "a reward model",
-    "steps": "a process reward model",
-    "plain_steps": "a process reward model",
-    "none": "an embedding model",
-}
-_WANTED: Final[dict[type[Reading], tuple[tuple[Output, ...], str, str]]] = {
-    ScoreTexts: (("reward",), "scores no texts", "a reward model, or judge=DEPLOYMENT"),
-    ScoreSteps: (STEPS, "scores no steps", "a process reward model"),
-    EmbedTexts: (("none",), "embeds no texts", "an embedding model"),
-    RateContinuations: (("tokens",), "knows no likelihoods", "a language model"),
-}
-"""Which kinds of model a reading needs, what the others do not, and what to do then."""
-_ASKED_OTHERWISE: Final[dict[tuple[type[Reading], Output], str]] = {
-    **{
-        (
-            ScoreTexts,
-            kind,
-        ): "it scores steps: verifier steps=DEPLOYMENT, or score_steps of the client"
-        for kind in STEPS
-    },
-    (
-        ScoreSteps,
-        "reward",
-    ): "it scores whole texts: verifier scorer=DEPLOYMENT, or score of the client",
-}
-"""What to do where another reading of the same model is likely meant."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readable:
-    """A model whose hidden states can be had, and what they are good for."""
-
-    forward: ReadingForward[Any]
-    output: Output
-    hidden_size: int
-    logits: Callable[[F32], F32] | None = None
-    """The output layer, [tokens, hidden] to [tokens, vocabulary]; None = the model is none that generates."""
-    reward: tuple[RewardLayer, ...] = ()
-    pad_token: int | None = None
-    pooling: Pooling = "mean"
-    steps: StepMarks | None = None
-    """Of process reward models."""
 
 
 class TextReader:
@@ -111,8 +65,9 @@ class TextReader:
 
     def read(self, reading: Reading) -> Generator[None, None, Vectors]:
         """As ``engine.runtime.ReadingRuntime``."""
-        self._check(reading)
+        check_reads(self._model.output, reading)
         if not reading.texts:
+            self._try(reading)
             return []
         harvest, texts = yield from self._prepared(reading)
         shared = self._shared_tokens(harvest, texts)
@@ -132,15 +87,15 @@ class TextReader:
 
     # --- what is wanted --------------------------------------------------------------------------
 
-    def _check(self, reading: Reading) -> None:
-        wanted, what, hint = _WANTED[type(reading)]
-        if self._model.output not in wanted:
-            raise UnsupportedError(
-                f"the model is {_KINDS[self._model.output]} and {what}",
-                hint=_ASKED_OTHERWISE.get(
-                    (type(reading), self._model.output), f"name a deployment of {hint}"
-                ),
-            )
+    def _try(self, reading: Reading) -> None:
+        """What would be said of any text behind these messages, where there are some."""
+        match reading:
+            case ScoreTexts(messages=messages) if messages:
+                next(self._sequences.answered(messages, ("",)))
+            case ScoreSteps(messages=messages) if messages and self._model.steps is not None:
+                next(self._sequences.stepped(messages, ((_ANY_STEP,),), self._model.steps))
+            case _:
+                pass
 
     def _prepared(self, reading: Reading) -> Generator[None, None, tuple[Harvest, list[Tokens]]]:
         """What takes the hidden states, and the texts in tokens."""

@@ -21,7 +21,8 @@ from tt_compute_backends.engine.runtime import (
 from tt_compute_backends.loop.batch import Batch, Memory
 from tt_compute_backends.loop.forward import Forward
 from tt_compute_backends.loop.grammar import Grammars
-from tt_compute_backends.loop.reading import Readable, TextReader
+from tt_compute_backends.loop.readable import Readable
+from tt_compute_backends.loop.reading import TextReader
 from tt_compute_backends.loop.rows import LoopRow
 from tt_compute_backends.text.model import TextModel
 from tt_compute_backends.text.prompts import PromptReader
