@@ -60,7 +60,10 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
         """What ``capabilities`` lack, in words; on unknown ones nothing can rely."""
         have = Capabilities() if capabilities is None else capabilities
         lacking = (
-            (not have.generates, "generated text"),
+            (
+                not have.generates,
+                "generated text (its model reads: ask it by scorer=, steps= or semantic=)",
+            ),
             (self.logprobs > have.max_logprobs, f"logprobs={self.logprobs}"),
             (self.exact_seed and have.seed != "exact", "an exact seed"),
             (self.json_schema and not have.json_schema, "JSON schemas"),
