@@ -8,6 +8,7 @@ from tt_compute.types import Converter
 from tt_compute_backends.libraries import Library
 
 __all__ = [
+    "ATTENTION",
     "DATA_FILE",
     "GRAPH_FILE",
     "HEAD_FILE",
@@ -15,6 +16,7 @@ __all__ = [
     "LIBRARY",
     "LOGITS",
     "REWARD_FILE",
+    "ROTATIONS",
     "GraphPrecision",
     "graph_converter",
 ]
@@ -34,6 +36,9 @@ REWARD_FILE: Final = "reward.safetensors"
 HIDDEN: Final = "hidden_states"
 """Output of every graph, as onnxruntime-genai's builder calls it: behind the last norm."""
 LOGITS: Final = "logits"
+ATTENTION: Final = "GroupQueryAttention"
+ROTATIONS: Final = 7
+"""Which input of attention holds the cosines of the positions, [positions, half a head]."""
 
 
 def graph_converter(precision: GraphPrecision) -> Converter:

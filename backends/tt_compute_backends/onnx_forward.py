@@ -41,6 +41,8 @@ class GraphShape(msgspec.Struct, frozen=True, kw_only=True):
     cache_dtype: str
     """NumPy's name."""
     position_ids: bool
+    positions: int | None
+    """Of which it knows the rotations, and so most tokens of a text; None = it does not say."""
     logits: GraphOutput | None
     """None = the model generates nothing."""
     hidden: GraphOutput | None

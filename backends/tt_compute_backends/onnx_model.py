@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -9,12 +10,18 @@ import onnx
 from onnx import TensorProto
 
 from tt_compute.errors import ModelLoadError
-from tt_compute_backends.onnx_files import GRAPH_FILE, HEAD_FILE, HIDDEN, LOGITS
+from tt_compute_backends.onnx_files import (
+    ATTENTION,
+    GRAPH_FILE,
+    HEAD_FILE,
+    HIDDEN,
+    LOGITS,
+    ROTATIONS,
+)
 from tt_compute_backends.onnx_forward import GraphOutput, GraphShape
 
 __all__ = ["read_graph"]
 
-_ATTENTION: Final = "GroupQueryAttention"
 _KNOWN_INPUTS: Final = frozenset(("input_ids", "attention_mask", "position_ids"))
 _DTYPES: Final[dict[int, str]] = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}
 _PAST: Final = "past_key_values."
@@ -72,7 +79,7 @@ def _shape(path: Path, graph: Any) -> GraphShape:
     inputs = {value.name: value.type.tensor_type for value in graph.input}
     outputs = {value.name: value.type.tensor_type for value in graph.output}
     layers = sum(name.startswith(_PAST) and name.endswith(".key") for name in inputs)
-    attentions = [node for node in graph.node if node.op_type == _ATTENTION]
+    attentions = [node for node in graph.node if node.op_type == ATTENTION]
     unknown = [name for name in inputs if not name.startswith(_PAST) and name not in _KNOWN_INPUTS]
     problem = None
     if not {"input_ids", "attention_mask"} <= inputs.keys():
@@ -83,7 +90,7 @@ def _shape(path: Path, graph: Any) -> GraphShape:
         problem = f"it has the input {unknown[0]}, which we do not know"
     elif not layers or len(attentions) != layers:
         problem = (
-            f"{len(attentions)} {_ATTENTION} nodes for {layers} layers of past keys; our loop runs graphs whose "
+            f"{len(attentions)} {ATTENTION} nodes for {layers} layers of past keys; our loop runs graphs whose "
             "attention writes to the past in place"
         )
     if problem is not None:
@@ -91,10 +98,22 @@ def _shape(path: Path, graph: Any) -> GraphShape:
             f"{path} is not a graph that can be run here: {problem}",
             hint="give the model's GGUF file or Hugging Face folder, which is converted",
         )
-    return _checked_shape(path, inputs, outputs, layers)
+    return _checked_shape(path, inputs, outputs, layers, _positions(graph, attentions))
 
 
-def _checked_shape(path: Path, inputs: Any, outputs: Any, layers: int) -> GraphShape:
+def _positions(graph: Any, attentions: Sequence[Any]) -> int | None:
+    sizes = {tensor.name: tensor.dims for tensor in graph.initializer}
+    found = [
+        sizes[node.input[ROTATIONS]][0]
+        for node in attentions
+        if len(node.input) > ROTATIONS and sizes.get(node.input[ROTATIONS])
+    ]
+    return min(found, default=None)
+
+
+def _checked_shape(
+    path: Path, inputs: Any, outputs: Any, layers: int, positions: int | None
+) -> GraphShape:
     past = inputs[f"{_PAST}0.key"]
     sizes = [dimension.dim_value for dimension in past.shape.dim]
     dtype = _DTYPES.get(past.elem_type)
@@ -106,6 +125,7 @@ def _checked_shape(path: Path, inputs: Any, outputs: Any, layers: int) -> GraphS
         head_size=sizes[3],
         cache_dtype=dtype,
         position_ids="position_ids" in inputs,
+        positions=positions,
         logits=_output(path, outputs, LOGITS),
         hidden=_output(path, outputs, HIDDEN),
     )

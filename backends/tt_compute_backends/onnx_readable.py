@@ -48,10 +48,16 @@ def read_output(folder: Path) -> Output:
     return output
 
 
-def context_tokens(folder: Path) -> int:
-    """Most tokens of a text, the model's own limit."""
+def context_tokens(folder: Path, positions: int | None) -> int:
+    """Most tokens of a text, the model's own limit.
+
+    Args:
+        folder: Its ``config.json`` may say more than the graph was made for.
+        positions: Which the graph knows; None = it does not say.
+    """
     found = _config(folder).max_position_embeddings
-    return found if found > 0 else _DEFAULT_CONTEXT_TOKENS
+    stated = found if found > 0 else _DEFAULT_CONTEXT_TOKENS
+    return stated if positions is None else min(stated, positions)
 
 
 def read_readable(

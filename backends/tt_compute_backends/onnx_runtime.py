@@ -52,7 +52,7 @@ def _load(request: LoadRequest) -> LoopModel:
         memory=loop_memory(
             options,
             request,
-            context_tokens=context_tokens(folder),
+            context_tokens=context_tokens(folder, shape.positions),
             kv_bytes_per_token=forward.kv_bytes_per_token,
             free_bytes=forward.free_bytes(),
         ),

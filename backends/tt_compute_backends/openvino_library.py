@@ -19,6 +19,8 @@ import openvino  # noqa: E402 - likewise
 import openvino_genai  # noqa: E402 - likewise
 from numpy.typing import NDArray  # noqa: E402 - likewise
 
+from tt_compute_backends.onnx_files import ATTENTION, ROTATIONS  # noqa: E402 - likewise
+
 __all__ = [
     "LIBRARY_ERRORS",
     "Graph",
@@ -100,9 +102,12 @@ class Graph:
 
     Args:
         compiled: The library's.
+        positions: Of which it knows the rotations; None = it does not say. Beyond them it computes nonsense, and
+            says nothing.
     """
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, positions: int | None = None) -> None:
+        self.positions = positions
         self._request: Any = compiled.create_infer_request()
         self.inputs: dict[str, Sequence[int | None]] = _shapes(compiled.inputs)
         """Sizes by name; None = any."""
@@ -125,7 +130,19 @@ def _shapes(ports: Sequence[Any]) -> dict[str, Sequence[int | None]]:
 
 def new_graph(path: str, device: str, properties: dict[str, object]) -> Graph:
     """Read and compile an ONNX file."""
-    return Graph(_openvino.Core().compile_model(path, device, properties))
+    core = _openvino.Core()
+    model = core.read_model(path)
+    return Graph(core.compile_model(model, device, properties), _positions(model))
+
+
+def _positions(model: Any) -> int | None:
+    attentions = [node for node in model.get_ops() if node.get_type_name() == ATTENTION]
+    shapes = [
+        node.input_value(ROTATIONS).get_partial_shape()
+        for node in attentions
+        if node.get_input_size() > ROTATIONS
+    ]
+    return min((shape[0].get_length() for shape in shapes if shape.is_static), default=None)
 
 
 def new_tokenizer(path: str) -> Tokenizer:

@@ -92,7 +92,8 @@ class _ReadingModel:
         output = read_output(folder)
         text = open_text(folder, chat_template=request.chat_template, generates=False)
         path = folder / GRAPH_FILE
-        self.forward = OpenVinoForward(_graph(path, request, options), path)
+        graph = _graph(path, request, options)
+        self.forward = OpenVinoForward(graph, path)
         loop_options = LoopOptions(
             reproducible=options.reproducible,
             cache_bytes=options.cache_bytes,
@@ -101,7 +102,7 @@ class _ReadingModel:
         memory = loop_memory(
             loop_options,
             request,
-            context_tokens=context_tokens(folder),
+            context_tokens=context_tokens(folder, graph.positions),
             kv_bytes_per_token=self.forward.kv_bytes_per_token,
             free_bytes=self.forward.free_bytes(),
         )

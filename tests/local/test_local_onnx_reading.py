@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tt_compute.errors import ModelLoadError, UnsupportedError
+from tt_compute.errors import ContextLengthError, ModelLoadError, UnsupportedError
 from tt_compute.types import Message
 from tt_compute_backends.engine.runtime import (
     EmbedTexts,
@@ -44,15 +45,14 @@ def convert(tiny: Any, tmp_path: Path) -> Convert:
     return make
 
 
-def load(folder: Path) -> Any:
-    from tt_compute_backends.onnx_runtime import OnnxRuntime
-
-    runtime = OnnxRuntime()
+def load(folder: Path, place: str = "onnx_runtime:OnnxRuntime") -> Any:
+    module, _, name = place.partition(":")
+    runtime = getattr(importlib.import_module(f"tt_compute_backends.{module}"), name)()
     runtime.load(
         LoadRequest(
-            runtime="tt_compute_backends.onnx_runtime:OnnxRuntime",
+            runtime=f"tt_compute_backends.{place}",
             model_path=str(folder),
-            device="cpu",
+            device="CPU" if name == "OpenVinoReader" else "cpu",
             threads=1,
             max_rows=4,
             memory_bytes=None,
@@ -70,6 +70,21 @@ def read(runtime: Any, reading: Reading) -> Any:
             next(work)
         except StopIteration as done:
             return np.array(done.value)
+
+
+@pytest.mark.parametrize("place", ["onnx_runtime:OnnxRuntime", "openvino_reader:OpenVinoReader"])
+def test_a_text_beyond_the_graphs_positions_is_refused_whatever_the_configuration_says(
+    convert: Convert, place: str
+) -> None:
+    """The graph would fail there, or give numbers that mean nothing."""
+    pytest.importorskip(place.partition("_")[0].replace("onnx", "onnxruntime"))
+    folder = convert(output="reward")
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = 4096
+    (folder / "config.json").write_text(json.dumps(config))
+    runtime = load(folder, place)
+    with pytest.raises(ContextLengthError, match="512"):
+        read(runtime, ScoreTexts(messages=QUESTION, texts=("x" * 700,)))
 
 
 def as_others_write_it(folder: Path, *, all_positions: bool) -> None:
