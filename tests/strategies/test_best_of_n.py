@@ -40,6 +40,13 @@ async def test_a_sample_without_an_answer_wins_only_where_none_has_one(
     assert outcome.winner == winner
 
 
+async def test_a_verifier_that_likes_a_sample_without_an_answer_has_not_refused_every_one(
+    stage: Stage,
+) -> None:
+    outcome = await stage("best_of_n", [None, "b"], scores={"": 0.9, "b": 0.0}).play()
+    assert (outcome.winner, outcome.warnings) == (1, ())
+
+
 async def test_a_sample_that_the_verifier_accepts_wins_though_no_answer_was_found_in_it(
     stage: Stage,
 ) -> None:

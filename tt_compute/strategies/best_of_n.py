@@ -153,7 +153,7 @@ class _Contest:
         given = self._judgements.given
         if given:
             best = min(self._electable(given), key=lambda i: (-given[i].score, i))
-            return self._collector.ended[best], self._refused(given[best].score)
+            return self._collector.ended[best], self._refused()
         self._judgements.raise_if_all_failed()
         self._collector.raise_if_nothing_came()
         unjudged = [one for one in self._collector.by_index() if finished(one)]
@@ -168,5 +168,6 @@ class _Contest:
         ended = self._collector.ended
         return [index for index in found if ended[index].answer is not None] or found
 
-    def _refused(self, best_score: float) -> tuple[str, ...]:
-        return (f"{self._verifier.name} refused every sample",) if best_score <= 0 else ()
+    def _refused(self) -> tuple[str, ...]:
+        refused = max(self._judgements.scores) <= 0
+        return (f"{self._verifier.name} refused every sample",) if refused else ()
