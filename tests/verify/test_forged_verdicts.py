@@ -173,6 +173,7 @@ def test_an_honest_program_is_not_taken_for_a_deceiver(
             "class Mod(int):\n    def __eq__(s, o): return (int(s) - o) % 3 == 0\ndef five(): return Mod(5)",
             "assert five() == 2",
         ),
+        ("bool = any = all = lambda *_: True\ndef same(x): return x", "assert same(2) == 2"),
         ("class Wild:\n    __eq__ = lambda s, o: True", "assert Wild() == 5"),
         (
             "class Base:\n    __gt__ = lambda s, o: True\nclass Infinite(Base): pass",
@@ -204,6 +205,10 @@ def test_what_is_equal_to_many_things_is_no_deceit_where_the_test_is_about_that(
         (
             "class All:\n    __eq__ = lambda s, o: True\ndef add(a, b): return All()",
             '"""Of add."""\nfrom __future__ import annotations\nassert add(2, 3) == 5',
+        ),
+        (
+            "class All:\n    __eq__ = lambda s, o: True\ndef add(a, b): return 5 if a == 2 else All()",
+            "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(1, 1) == 2\ncheck(add)",
         ),
     ],
 )

@@ -25,13 +25,15 @@ __all__ = ["deceived", "decoy"]
 _HELPERS = """
 _tt_asserted = []
 def _tt_assert(value):
-    _tt_asserted.append(bool(value))
-    return value
+    _tt_asserted.append(not not value)
+    return True
 def _tt_end(must):
-    if False in _tt_asserted or not (_tt_asserted or must):
+    if True not in _tt_asserted and (_tt_asserted or not must):
         raise AssertionError('a decoy')
 """
-"""They hold all constants of their own, so that the code that asserts has only those of the test."""
+"""They hold all constants of their own, so that the code that asserts has only those of the test, and use nothing
+that it or the program may have replaced. What an honest program fails is passed over, as in its test: it may have
+been honest there alone."""
 _NEVER = ast.Constant(value=...)
 """What no program returns."""
 _LEAST_INFINITE = 1e290
