@@ -218,6 +218,25 @@ async def test_at_the_deadline_an_unjudged_answer_is_better_than_none(stage: Sta
     assert outcome.warnings == ("the deadline passed before a sample was judged",)
 
 
+async def test_an_unjudged_answer_is_better_than_a_judged_sample_without_one(stage: Stage) -> None:
+    """However much that was liked, it is of no use."""
+    late = anyio.Event()
+
+    async def until_deadline() -> None:
+        while it.verifier.judging < 1 or len(it.verifier.judged) < 1:
+            await anyio.lowlevel.checkpoint()
+        late.set()
+
+    it = stage(
+        "best_of_n", [None, "b"], scores={"": 0.7}, slow=["b"], until_deadline=until_deadline
+    )
+    it.adjust(deadline_passed=late.is_set)
+    with anyio.fail_after(5):
+        outcome = await it.play()
+    assert (outcome.winner, outcome.stop_reason) == (1, "deadline")
+    assert "was not judged" in outcome.warnings[-1]
+
+
 async def test_a_deadline_that_passed_before_the_start_draws_nothing(stage: Stage) -> None:
     it = stage("best_of_n", ["a"], scores={"a": 1.0}, deadline_after=0)
     outcome = await it.play()

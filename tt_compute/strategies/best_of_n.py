@@ -54,6 +54,11 @@ class BestOfN:
         return await _Contest(run, run.verifier).hold()
 
 
+def _answering(samples: Iterable[Ended]) -> list[Ended]:
+    """Those that hold an answer."""
+    return [one for one in samples if one.answer is not None]
+
+
 class _Contest:
     def __init__(self, run: Run, verifier: Verifier) -> None:
         self._run = run
@@ -149,24 +154,24 @@ class _Contest:
         )
 
     def _winner(self) -> tuple[Ended | None, tuple[str, ...]]:
-        """The best sample, and what to warn of."""
-        given = self._judgements.given
-        if given:
-            best = min(self._electable(given), key=lambda i: (-given[i].score, i))
-            return self._collector.ended[best], self._refused()
-        self._judgements.raise_if_all_failed()
-        self._collector.raise_if_nothing_came()
-        unjudged = [one for one in self._collector.by_index() if finished(one)]
-        winner = spokesman([one for one in unjudged if one.answer is not None] or unjudged)
-        return winner, ("the deadline passed before a sample was judged",) if winner else ()
-
-    def _electable(self, judged: Iterable[int]) -> list[int]:
-        """Of the judged samples those that may win: any where one ended the run, else those that hold an answer."""
-        found = list(judged)
-        if self._reason in {"verifier", "settled"}:
-            return found
-        ended = self._collector.ended
-        return [index for index in found if ended[index].answer is not None] or found
+        """The best sample, and what to warn of: one that ended the run, else one that holds an answer, if any does."""
+        given, ended = self._judgements.given, self._collector.ended
+        judged = [ended[i] for i in sorted(given, key=lambda i: (-given[i].score, i))]
+        if not judged:
+            self._judgements.raise_if_all_failed()
+            self._collector.raise_if_nothing_came()
+        others = [
+            one for one in self._collector.by_index() if finished(one) and one.index not in given
+        ]
+        if judged and self._reason in {"verifier", "settled"}:
+            return judged[0], self._refused()
+        if judged and (_answering(judged) or not _answering(others)):
+            return (_answering(judged) or judged)[0], self._refused()
+        note = "no sample that was judged holds an answer, and the one that won was not judged"
+        if not judged:
+            note = "the deadline passed before a sample was judged"
+        winner = spokesman(_answering(others) or others)
+        return winner, (note,) if winner else ()
 
     def _refused(self) -> tuple[str, ...]:
         refused = max(self._judgements.scores) <= 0
