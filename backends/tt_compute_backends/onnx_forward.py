@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
+from tt_compute_backends.loop.padding import alike, in_order, padded
 from tt_compute_backends.onnx_cache import OnnxCache
 from tt_compute_backends.onnx_files import HIDDEN, LOGITS
 from tt_compute_backends.onnx_library import Binding, Session
@@ -58,6 +59,7 @@ class OnnxForward:
         states: Which of its outputs stands for hidden states; None = none does.
         open_head: Opens the graph that makes logits of them; called once, when they are first wanted. None = they are
             logits already.
+        alone: Compute the hidden states of one text at a time, whatever comes together.
     """
 
     out_of_memory = (MemoryError,)
@@ -68,11 +70,14 @@ class OnnxForward:
         shape: GraphShape,
         states: GraphOutput | None = None,
         open_head: Callable[[], Session] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._session = session
         self._shape = shape
         self._states = states
         self._open_head = open_head
+        self._alone = alone
         self._head: Session | None = None
         self._cache_dtype = np.dtype(shape.cache_dtype)
         self._bound: tuple[OnnxCache, int, int, int, GraphOutput] | None = None
@@ -121,19 +126,14 @@ class OnnxForward:
         return self._last_logits(cache, 0, [(token,) for token in token_ids], past_tokens)
 
     def hidden(self, pieces: Sequence[Piece[OnnxCache]]) -> F32:
-        """One after the other: the operator takes no rows of different lengths that hold something already."""
-        states = self._states
-        assert states is not None, "the graph gives nothing of every token"
-        found = [
-            # A copy, which the next run leaves alone.
-            self._run(piece.cache, piece.row, [piece.token_ids], [piece.past_tokens], states)[
-                0
-            ].astype(np.float32)
-            for piece in pieces
-        ]
-        # Otherwise the last text's cache would live until something else is bound.
+        groups = alike(pieces)
+        if self._alone or any(piece.past_tokens for piece in pieces):
+            # The operator takes no batch of several tokens behind others.
+            groups = [[place] for place in range(len(pieces))]
+        states = [self._hidden([pieces[place] for place in places]) for places in groups]
+        # Otherwise the last cache would live until something else is bound.
         self._unbind()
-        return np.concatenate(found)
+        return in_order(pieces, groups, states)
 
     def logits(self, hidden: F32) -> F32:
         if self._open_head is None:
@@ -148,6 +148,19 @@ class OnnxForward:
         self._unbind()
 
     # ---------------------------------------------------------------------------------------------
+
+    def _hidden(self, pieces: Sequence[Piece[OnnxCache]]) -> NDArray[Any]:
+        """Of one piece, or of several that begin their texts."""
+        assert self._states is not None, "the graph gives nothing of every token"
+        first, ids = pieces[0], padded(pieces)
+        if len(pieces) == 1:
+            # A copy, which the next run leaves alone.
+            return self._run(first.cache, first.row, ids, [first.past_tokens], self._states).copy()
+        cache = self.new_cache(*ids.shape)
+        found = self._run(cache, 0, ids, [0] * len(pieces), self._states).copy()
+        for row, piece in enumerate(pieces):
+            cache.copy_row(row, piece.cache, piece.row, len(piece.token_ids))
+        return found
 
     def _last_logits(
         self,
@@ -166,7 +179,7 @@ class OnnxForward:
         self,
         cache: OnnxCache,
         first_row: int,
-        token_ids: Sequence[Sequence[int]],
+        token_ids: Sequence[Sequence[int]] | NDArray[np.int64],
         past_tokens: Sequence[int],
         output: GraphOutput,
     ) -> NDArray[Any]:

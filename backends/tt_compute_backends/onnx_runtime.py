@@ -44,6 +44,7 @@ def _load(request: LoadRequest) -> LoopModel:
         shape,
         states,
         (lambda: open_graph(HEAD_FILE)) if states is shape.hidden else None,
+        alone=options.reproducible,
     )
     return LoopModel(
         forward=forward,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tt_compute.errors import ModelLoadError
 from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
+from tt_compute_backends.loop.padding import alike, in_order, padded
 from tt_compute_backends.onnx_files import HIDDEN
 from tt_compute_backends.openvino_library import Graph
 
@@ -37,6 +38,7 @@ class OpenVinoForward:
     Args:
         graph: As ``onnx_graph`` writes it.
         path: Of its file, for errors.
+        alone: Compute one text at a time, whatever comes together.
 
     Raises:
         ModelLoadError: It was written by something else.
@@ -44,8 +46,9 @@ class OpenVinoForward:
 
     out_of_memory = (MemoryError,)
 
-    def __init__(self, graph: Graph, path: object) -> None:
+    def __init__(self, graph: Graph, path: object, *, alone: bool) -> None:
         self._graph: Graph | None = graph
+        self._alone = alone
         self._caches = {
             name.removeprefix(_PAST): _sizes(path, name, shape)
             for name, shape in graph.inputs.items()
@@ -78,8 +81,9 @@ class OpenVinoForward:
         target.held[target_row] = {name: array[:, :, :tokens] for name, array in held.items()}
 
     def hidden(self, pieces: Sequence[Piece[OpenVinoCache]]) -> F32:
-        """One after the other: rows that hold something already are of different lengths."""
-        return np.concatenate([self._hidden(piece) for piece in pieces])
+        groups = [[place] for place in range(len(pieces))] if self._alone else alike(pieces)
+        states = [self._states([pieces[place] for place in places]) for places in groups]
+        return in_order(pieces, groups, states)
 
     def close(self) -> None:
         """Nothing is computed after it."""
@@ -87,26 +91,28 @@ class OpenVinoForward:
 
     # ---------------------------------------------------------------------------------------------
 
-    def _hidden(self, piece: Piece[OpenVinoCache]) -> F32:
+    def _states(self, pieces: Sequence[Piece[OpenVinoCache]]) -> NDArray[Any]:
+        """Of pieces behind equally many tokens."""
         assert self._graph is not None, "the model was dropped"
-        held = piece.cache.held[piece.row] if piece.past_tokens else {}
+        past_tokens, ids = pieces[0].past_tokens, padded(pieces)
         inputs: dict[str, NDArray[Any]] = {
-            "input_ids": np.array([piece.token_ids], dtype=np.int64),
-            "attention_mask": np.ones(
-                (1, piece.past_tokens + len(piece.token_ids)), dtype=np.int64
-            ),
+            "input_ids": ids,
+            # One for all rows, which are of one length: the library's attention takes no length for each.
+            "attention_mask": np.ones((1, past_tokens + ids.shape[1]), dtype=np.int64),
         }
         for name, (heads, size) in self._caches.items():
-            past = held.get(name)
             inputs[_PAST + name] = (
-                np.empty((1, heads, 0, size), dtype=np.float32)
-                if past is None
-                else np.ascontiguousarray(past)
+                np.concatenate([piece.cache.held[piece.row][name] for piece in pieces])
+                if past_tokens
+                else np.empty((len(pieces), heads, 0, size), dtype=np.float32)
             )
         found = self._graph.run(inputs)
-        piece.cache.held[piece.row] = {name: found[_PRESENT + name] for name in self._caches}
-        hidden: F32 = found[HIDDEN][0].astype(np.float32, copy=False)
-        return hidden
+        for row, piece in enumerate(pieces):
+            held = past_tokens + len(piece.token_ids)
+            piece.cache.held[piece.row] = {
+                name: found[_PRESENT + name][row : row + 1, :, :held] for name in self._caches
+            }
+        return found[HIDDEN]
 
 
 def _sizes(path: object, name: str, shape: Sequence[int | None]) -> tuple[int, int]:

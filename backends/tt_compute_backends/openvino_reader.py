@@ -93,7 +93,7 @@ class _ReadingModel:
         text = open_text(folder, chat_template=request.chat_template, generates=False)
         path = folder / GRAPH_FILE
         graph = _graph(path, request, options)
-        self.forward = OpenVinoForward(graph, path)
+        self.forward = OpenVinoForward(graph, path, alone=options.reproducible)
         loop_options = LoopOptions(
             reproducible=options.reproducible,
             cache_bytes=options.cache_bytes,

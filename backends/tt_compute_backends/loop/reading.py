@@ -1,4 +1,4 @@
-"""Texts that are only to be read: no padding, a bounded number of tokens in each pass, a common beginning once."""
+"""Texts that are only to be read: a bounded number of tokens in each pass, a common beginning once."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _made(texts: Iterable[Tokens]) -> Generator[None, None, list[Tokens]]:
 
 
 class _Queue(Generic[CacheT]):
-    """Texts in order, cut where a pass is full.
+    """Texts, the longest first so that those of a pass are of like lengths, cut where the pass is full.
 
     Args:
         texts: In tokens.
@@ -214,28 +214,30 @@ class _Queue(Generic[CacheT]):
         self, texts: Sequence[Tokens], begin: Callable[[Tokens], CacheT], done: int
     ) -> None:
         self._texts = texts
+        self._order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
         self._begin = begin
         self._done = done
-        self._number = 0
+        self._place = 0
         self._past = done
         self._cache: CacheT | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
-        return self._number < len(self._texts)
+        return self._place < len(self._order)
 
     def take(self, tokens: int) -> list[tuple[int, Piece[CacheT]]]:
         """The next ones, each with its text's number."""
         taken: list[tuple[int, Piece[CacheT]]] = []
         left = tokens
         while self and left:
-            text = self._texts[self._number]
+            number = self._order[self._place]
+            text = self._texts[number]
             if self._cache is None:
                 self._cache = self._begin(text)
             piece = Piece(self._cache, 0, text[self._past : self._past + left], self._past)
-            taken.append((self._number, piece))
+            taken.append((number, piece))
             left -= len(piece.token_ids)
             self._past += len(piece.token_ids)
             if self._past == len(text):
-                self._number, self._past, self._cache = self._number + 1, self._done, None
+                self._place, self._past, self._cache = self._place + 1, self._done, None
         return taken
