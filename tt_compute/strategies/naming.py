@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, cast
+from typing import cast
 
 from tt_compute.errors import InvalidRequestError
 from tt_compute.strategies.base import Strategy
@@ -13,6 +13,7 @@ from tt_compute.strategies.dvts import DVTS
 from tt_compute.strategies.mixture import Mixture
 from tt_compute.strategies.panel import Panel
 from tt_compute.strategies.step_scores import step_deployment
+from tt_compute.verify.steps import AggregateName
 
 __all__ = ["across_deployments", "family", "names_deployments", "scored_by"]
 
@@ -68,9 +69,7 @@ def scored_by(name: str) -> Strategy | None:
     if not comma:
         return _STEPWISE[kind](scorer=deployment)
     # The search itself refuses what is none of them.
-    return _STEPWISE[kind](
-        scorer=deployment, aggregate=cast("Literal['last', 'min', 'prod']", aggregate)
-    )
+    return _STEPWISE[kind](scorer=deployment, aggregate=cast("AggregateName", aggregate))
 
 
 def _numbers(name: str, kind: str, head: str) -> list[int]:

@@ -27,7 +27,7 @@ from tt_compute.strategies.step_scores import (
 from tt_compute.strategies.verdicts import Bench
 from tt_compute.strategies.weighing import weigh
 from tt_compute.types import SamplingParams
-from tt_compute.verify.steps import STEP_END
+from tt_compute.verify.steps import STEP_END, AggregateName
 
 __all__ = ["Keep", "Stepwise", "search"]
 
@@ -51,7 +51,7 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: int = 40
     """The last one goes on to the end."""
     scorer: StepScores = _SCORER
-    aggregate: Literal["last", "min", "prod"] = _AGGREGATE
+    aggregate: AggregateName = _AGGREGATE
     """How a process scorer's scores of all steps become one."""
     choose: Literal["vote", "best"] = "vote"
     """Finished paths vote by their scores, or the best one answers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from tt_compute.errors import InvalidRequestError, VerifierError
 from tt_compute.types import Message
@@ -15,6 +15,7 @@ __all__ = [
     "AGGREGATES",
     "STEP_END",
     "Aggregate",
+    "AggregateName",
     "ScoreSteps",
     "aggregate_of",
     "made_one",
@@ -29,6 +30,7 @@ ScoreSteps = Callable[
 """One score per step of each completion of the messages; without completions it only finds out whether it could, with
 them."""
 Aggregate = Callable[[Sequence[float]], float]
+AggregateName = Literal["last", "min", "prod"]
 
 STEP_END: Final = "\n\n"
 """What ends a step, where nobody says otherwise."""
