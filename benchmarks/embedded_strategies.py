@@ -5,7 +5,7 @@
 What has been solved is kept in the file after ``--solved``, a line each, so that a run goes on where it was cut off.
 
 Each strategy that a model of 135 million parameters can take part in solves the same seeded questions with at most
-eight samples, through ``AsyncClient.solve``. The peer of each is the plain vote of eight. What the model says as a
+eight samples, as planned, through ``AsyncClient.solve``. The peer of each is the plain vote. What the model says as a
 judge or an aggregator is counted with its samples. Nothing here is timed.
 """
 
@@ -49,7 +49,8 @@ STRATEGIES: dict[str, SolveOptions] = {
 }
 EXPLANATION = """\
 SmolLM2-135M-Instruct by ONNX Runtime, at most eight samples of each question, the same questions and seed for every strategy.
-Gain: accuracy less that of the plain vote of eight, in points, with a 95 % interval (bootstrap over questions, which are paired).
+Gain: accuracy less that of the plain vote, in points, with a 95 % interval (bootstrap over questions, which are paired).
+The budget is the plan's, which gives votes two samples of multiple choice, where it expects no more of eight.
 No answer: runs that ended without one, such as those whose judge named no sample; they count as wrong.
 `listwise` and `knockout` ask the model to choose as `usc` does, the latter seven times as often; they are left out.
 `budget_forcing` wants a model that shows its thinking, and `tree_of_thought` functions of yours; neither is here. `best_of_n` with an exact verifier stands on [another page](embedded_samples.md)."""
