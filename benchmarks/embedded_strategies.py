@@ -1,4 +1,4 @@
-"""What every strategy gains on the embedded model, at the same budget of samples, live.
+"""What every strategy gains on the embedded model, with the same samples allowed, live.
 
     python benchmarks/embedded_strategies.py --solved solved.jsonl --output docs/figures/embedded_strategies.md
 
