@@ -15,6 +15,8 @@ __all__ = [
     "HIDDEN",
     "LIBRARY",
     "LOGITS",
+    "PAST",
+    "PRESENT",
     "REWARD_FILE",
     "ROTATIONS",
     "GraphPrecision",
@@ -36,6 +38,9 @@ REWARD_FILE: Final = "reward.safetensors"
 HIDDEN: Final = "hidden_states"
 """Output of every graph, as onnxruntime-genai's builder calls it: behind the last norm."""
 LOGITS: Final = "logits"
+PAST: Final = "past_key_values."
+PRESENT: Final = "present."
+"""What the names of inputs and outputs of keys and values begin with; the layer and ``.key`` or ``.value`` follow."""
 ATTENTION: Final = "GroupQueryAttention"
 ROTATIONS: Final = 7
 """Which input of attention holds the cosines of the positions, [positions, half a head]."""

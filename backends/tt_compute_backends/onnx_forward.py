@@ -13,7 +13,7 @@ from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
 from tt_compute_backends.loop.padding import alike, in_order, padded
 from tt_compute_backends.onnx_cache import OnnxCache
-from tt_compute_backends.onnx_files import HIDDEN, LOGITS
+from tt_compute_backends.onnx_files import HIDDEN, LOGITS, PAST, PRESENT
 from tt_compute_backends.onnx_library import Binding, Session
 
 __all__ = ["GraphOutput", "GraphShape", "OnnxForward"]
@@ -213,8 +213,8 @@ class OnnxForward:
         for number, array in enumerate(cache.arrays):
             part = array[first_row : first_row + rows]
             layer, name = number // 2, ("key", "value")[number % 2]
-            self._bind_input(binding, f"past_key_values.{layer}.{name}", part)
-            self._bind_output(binding, f"present.{layer}.{name}", part)
+            self._bind_input(binding, f"{PAST}{layer}.{name}", part)
+            self._bind_output(binding, f"{PRESENT}{layer}.{name}", part)
         self._bound, self._binding = wanted, binding
         return binding
 

@@ -19,6 +19,8 @@ from tt_compute_backends.onnx_files import (
     HEAD_FILE,
     HIDDEN,
     LOGITS,
+    PAST,
+    PRESENT,
     GraphPrecision,
 )
 from tt_compute_backends.onnx_nodes import MICROSOFT, NodeWriter
@@ -132,8 +134,8 @@ class _Writer(NodeWriter):
         q, k, v = f"{name}.qkv_out", "", ""
         if weights.q_norm is not None and weights.k_norm is not None:
             q, k, v = self._normed_heads(name, weights.q_norm, weights.k_norm)
-        past = [f"past_key_values.{index}.key", f"past_key_values.{index}.value"]
-        present = [f"present.{index}.key", f"present.{index}.value"]
+        past = [f"{PAST}{index}.key", f"{PAST}{index}.value"]
+        present = [f"{PRESENT}{index}.key", f"{PRESENT}{index}.value"]
         self.node(
             "GroupQueryAttention",
             [q, k, v, *past, "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"],
@@ -177,8 +179,8 @@ class _Writer(NodeWriter):
         for index in range(spec.layers):
             for part in ("key", "value"):
                 for to, name, length in (
-                    (inputs, f"past_key_values.{index}.{part}", "past"),
-                    (outputs, f"present.{index}.{part}", "present"),
+                    (inputs, f"{PAST}{index}.{part}", "past"),
+                    (outputs, f"{PRESENT}{index}.{part}", "present"),
                 ):
                     shape: list[str | int | None] = ["batch", spec.kv_heads, length, spec.head_size]
                     to.append(value(name, TensorProto.FLOAT, shape))

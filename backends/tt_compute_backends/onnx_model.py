@@ -16,6 +16,7 @@ from tt_compute_backends.onnx_files import (
     HEAD_FILE,
     HIDDEN,
     LOGITS,
+    PAST,
     ROTATIONS,
 )
 from tt_compute_backends.onnx_forward import GraphOutput, GraphShape
@@ -24,7 +25,6 @@ __all__ = ["read_graph"]
 
 _KNOWN_INPUTS: Final = frozenset(("input_ids", "attention_mask", "position_ids"))
 _DTYPES: Final[dict[int, str]] = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}
-_PAST: Final = "past_key_values."
 _library = cast("Any", onnx)
 
 
@@ -78,9 +78,9 @@ def _check_data(path: Path, graph: Any) -> None:
 def _shape(path: Path, graph: Any) -> GraphShape:
     inputs = {value.name: value.type.tensor_type for value in graph.input}
     outputs = {value.name: value.type.tensor_type for value in graph.output}
-    layers = sum(name.startswith(_PAST) and name.endswith(".key") for name in inputs)
+    layers = sum(name.startswith(PAST) and name.endswith(".key") for name in inputs)
     attentions = [node for node in graph.node if node.op_type == ATTENTION]
-    unknown = [name for name in inputs if not name.startswith(_PAST) and name not in _KNOWN_INPUTS]
+    unknown = [name for name in inputs if not name.startswith(PAST) and name not in _KNOWN_INPUTS]
     problem = None
     if not {"input_ids", "attention_mask"} <= inputs.keys():
         problem = "it lacks input_ids or attention_mask"
@@ -114,7 +114,7 @@ def _positions(graph: Any, attentions: Sequence[Any]) -> int | None:
 def _checked_shape(
     path: Path, inputs: Any, outputs: Any, layers: int, positions: int | None
 ) -> GraphShape:
-    past = inputs[f"{_PAST}0.key"]
+    past = inputs[f"{PAST}0.key"]
     sizes = [dimension.dim_value for dimension in past.shape.dim]
     dtype = _DTYPES.get(past.elem_type)
     if len(sizes) != 4 or not sizes[1] or not sizes[3] or dtype is None:  # noqa: PLR2004 - dimensions

@@ -12,13 +12,11 @@ from tt_compute.errors import ModelLoadError
 from tt_compute_backends.loop.forward import F32, Piece
 from tt_compute_backends.loop.memory import free_memory_bytes
 from tt_compute_backends.loop.padding import alike, in_order, padded
-from tt_compute_backends.onnx_files import HIDDEN
+from tt_compute_backends.onnx_files import HIDDEN, PAST, PRESENT
 from tt_compute_backends.openvino_library import Graph
 
 __all__ = ["OpenVinoCache", "OpenVinoForward"]
 
-_PAST: Final = "past_key_values."
-_PRESENT: Final = "present."
 _F32_BYTES: Final = 4
 
 
@@ -50,9 +48,9 @@ class OpenVinoForward:
         self._graph: Graph | None = graph
         self._alone = alone
         self._caches = {
-            name.removeprefix(_PAST): _sizes(path, name, shape)
+            name.removeprefix(PAST): _sizes(path, name, shape)
             for name, shape in graph.inputs.items()
-            if name.startswith(_PAST)
+            if name.startswith(PAST)
         }
         width = graph.outputs.get(HIDDEN, (None,))[-1]
         if width is None or not self._caches:
@@ -101,7 +99,7 @@ class OpenVinoForward:
             "attention_mask": np.ones((1, past_tokens + ids.shape[1]), dtype=np.int64),
         }
         for name, (heads, size) in self._caches.items():
-            inputs[_PAST + name] = (
+            inputs[PAST + name] = (
                 np.concatenate([piece.cache.held[piece.row][name] for piece in pieces])
                 if past_tokens
                 else np.empty((len(pieces), heads, 0, size), dtype=np.float32)
@@ -110,7 +108,7 @@ class OpenVinoForward:
         for row, piece in enumerate(pieces):
             held = past_tokens + len(piece.token_ids)
             piece.cache.held[piece.row] = {
-                name: found[_PRESENT + name][row : row + 1, :, :held] for name in self._caches
+                name: found[PRESENT + name][row : row + 1, :, :held] for name in self._caches
             }
         return found[HIDDEN]
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tt_compute_backends.loop.forward import Piece
+from tt_compute_backends.loop.padding import alike, padded
 
 TEXTS = [
     [5, 200, 13, 256, 77, 31, 8, 90, 41, 2, 17, 60],
@@ -124,3 +127,16 @@ def test_texts_go_on_from_a_common_beginning(tiny: Any, make: Make) -> None:
         found,
         [(beginning[:8] + text, 8, 8 + len(text)) for text in TEXTS[1:]],
     )
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 40)), min_size=1, max_size=30))
+def test_padding_at_most_doubles_what_is_computed(shapes: list[tuple[int, int]]) -> None:
+    """However long and short texts meet in a pass, each in one group of its own past."""
+    cache: Any = None
+    pieces = [Piece(cache, 0, [1] * tokens, past) for past, tokens in shapes]
+    groups = alike(pieces)
+    assert sorted(place for group in groups for place in group) == list(range(len(pieces)))
+    for group in groups:
+        members = [pieces[place] for place in group]
+        assert len({piece.past_tokens for piece in members}) == 1
+        assert padded(members).size <= 2 * sum(len(piece.token_ids) for piece in members)

@@ -127,9 +127,12 @@ def _comparing_classes(source: str) -> frozenset[str]:
         classes = [one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ClassDef)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
-    found: set[str] = set()
-    for _ in classes:
-        found |= {one.name for one in classes if not (_COMPARES | found).isdisjoint(_names(one))}
+    left = [(one.name, frozenset(_names(one))) for one in classes]
+    found, newest = set[str](), set(_COMPARES)
+    while newest:
+        heirs = {name for name, names in left if not names.isdisjoint(newest)}
+        left = [(name, names) for name, names in left if name not in heirs]
+        found, newest = found | heirs, heirs
     return frozenset(name for name in found if name[:1].isupper())
 
 

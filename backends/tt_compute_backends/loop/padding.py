@@ -17,11 +17,21 @@ __all__ = ["alike", "in_order", "padded"]
 
 
 def alike(pieces: Sequence[Piece[Any]]) -> list[list[int]]:
-    """Places of those that hold equally many tokens already."""
-    groups: dict[int, list[int]] = {}
-    for place, piece in enumerate(pieces):
-        groups.setdefault(piece.past_tokens, []).append(place)
-    return list(groups.values())
+    """Places of those that hold equally many tokens already, none less than half as long as another of its group."""
+    groups: list[list[int]] = []
+    for place in sorted(range(len(pieces)), key=lambda at: _shape(pieces[at]), reverse=True):
+        past_tokens, tokens = _shape(pieces[place])
+        if groups:
+            past, longest = _shape(pieces[groups[-1][0]])
+            if past == past_tokens and 2 * tokens >= longest:
+                groups[-1].append(place)
+                continue
+        groups.append([place])
+    return groups
+
+
+def _shape(piece: Piece[Any]) -> tuple[int, int]:
+    return piece.past_tokens, len(piece.token_ids)
 
 
 def padded(pieces: Sequence[Piece[Any]]) -> NDArray[np.int64]:
