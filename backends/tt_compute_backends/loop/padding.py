@@ -17,16 +17,18 @@ __all__ = ["alike", "in_order", "padded"]
 
 
 def alike(pieces: Sequence[Piece[Any]]) -> list[list[int]]:
-    """Places of those that hold equally many tokens already, none less than half as long as another of its group."""
+    """Places of those that hold equally many tokens already, so grouped that at most half of a batch is padding."""
     groups: list[list[int]] = []
+    # Past, tokens of the longest and of all of the last group.
+    past, longest, total = -1, 0, 0
     for place in sorted(range(len(pieces)), key=lambda at: _shape(pieces[at]), reverse=True):
         past_tokens, tokens = _shape(pieces[place])
-        if groups:
-            past, longest = _shape(pieces[groups[-1][0]])
-            if past == past_tokens and 2 * tokens >= longest:
-                groups[-1].append(place)
-                continue
-        groups.append([place])
+        if past == past_tokens and (len(groups[-1]) + 1) * longest <= 2 * (total + tokens):
+            groups[-1].append(place)
+            total += tokens
+        else:
+            groups.append([place])
+            past, longest, total = past_tokens, tokens, tokens
     return groups
 
 
